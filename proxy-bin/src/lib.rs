@@ -1,0 +1,1 @@
+//! The `ringgate` binary as a library, so that tests can reach its parts.

@@ -1,0 +1,1 @@
+//! Nothing lives here: the package exists for its test targets (`tidy`, `golden`, `sim`, `e2e`).
