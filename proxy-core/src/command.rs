@@ -1,0 +1,418 @@
+//! The words between the core and its driver: commands out, completions in, reports to whom it may concern.
+//!
+//! A [`Command`] is shaped like a submission-queue entry and a [`Completion`] like a completion-queue entry, so one
+//! turn of a driver is: hand in what completed, drain [`Command`]s, submit them all, wait once.
+//!
+//! The rules that hold on both sides:
+//! - Each command but [`Command::Close`], [`Command::Shutdown`] and [`Command::CloseFile`] gets exactly one completion,
+//!   unless its connection was closed first; then the driver may deliver it late or never, and the core ignores it.
+//! - At most one `Recv` and one `Send` are in flight per connection, and one operation per file.
+//! - `Close` ends everything: the driver cancels what is in flight, *awaits* it, and then closes the descriptor. The key
+//!   may be given to another connection at once, with a new generation.
+//! - A driver never looks inside a buffer, and a core never waits.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::buf::{Buf, Chain};
+use crate::config::LogId;
+use crate::slab::Key;
+
+/// A client's or an upstream's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub Key);
+
+/// An open (or opening) file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub Key);
+
+/// A name being resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResolveId(pub Key);
+
+/// A listening socket: its place in [`Config::listeners`](crate::config::Config).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u32);
+
+/// The address of a stream socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// IPv4 or IPv6 with a port.
+    Ip(SocketAddr),
+    /// A Unix socket's path. Empty for the unnamed end of a connection.
+    Unix(Arc<str>),
+}
+
+impl fmt::Display for Address {
+    /// As nginx prints it: `127.0.0.1:80`, `[::1]:80`, `unix:/run/app.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// Both ends of an accepted connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address.
+    pub client: Address,
+    /// Our own address that the client connected to (`$server_addr`, `$server_port`).
+    pub local: Address,
+}
+
+/// Which of the worker's pools a read should use; a hint about how much is likely to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// A few KiB: request heads. A driver may wait for readiness first, so that idle connections pin no memory.
+    Small,
+    /// A large block: bodies and upstream replies.
+    Large,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseHow {
+    /// `close(2)`: what was sent is delivered.
+    Graceful,
+    /// With a reset (`SO_LINGER` 0): nothing more is delivered and no state stays behind.
+    Reset,
+}
+
+/// How a file is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// For reading; `path` is the file.
+    Read,
+    /// An unnamed temporary file for writing and reading, made below the directory `path` with mode 0600.
+    Temp,
+}
+
+/// Socket options of an outgoing connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// The local address to bind to first (`proxy_bind`).
+    pub bind: Option<IpAddr>,
+    /// `SO_KEEPALIVE` (`proxy_socket_keepalive`).
+    pub keepalive: bool,
+}
+
+/// What the core wants done.
+#[derive(Debug)]
+pub enum Command {
+    /// Open a stream connection. Answered by [`Completion::Connect`].
+    Connect {
+        /// The key the connection shall have.
+        conn: ConnId,
+        /// Where to.
+        address: Address,
+        /// Socket options.
+        options: ConnectOptions,
+    },
+    /// Read once into memory of the driver's choice. Answered by [`Completion::Recv`].
+    Recv {
+        /// From where.
+        conn: ConnId,
+        /// How much memory is worth offering.
+        room: Room,
+    },
+    /// Write once, as much of `chain` as the socket takes. Answered by [`Completion::Send`].
+    Send {
+        /// Where to.
+        conn: ConnId,
+        /// What; never empty.
+        chain: Chain,
+    },
+    /// Half-close: no more will be sent. No completion; ordered behind the `Send` before it, which has completed.
+    Shutdown {
+        /// Which connection.
+        conn: ConnId,
+    },
+    /// End the connection and forget the key.
+    Close {
+        /// Which connection.
+        conn: ConnId,
+        /// Gracefully or not.
+        how: CloseHow,
+    },
+    /// Open a file. Answered by [`Completion::OpenFile`].
+    OpenFile {
+        /// The key the file shall have.
+        file: FileId,
+        /// The file, or the directory of a temporary one. Absolute.
+        path: Arc<[u8]>,
+        /// What for.
+        mode: OpenMode,
+    },
+    /// Read once at `offset`, at most `len` bytes, into a large block. Answered by [`Completion::ReadFile`].
+    ReadFile {
+        /// Which file.
+        file: FileId,
+        /// From where, in bytes.
+        offset: u64,
+        /// How much at most, in bytes.
+        len: usize,
+    },
+    /// Write all of `chain` at `offset`. Answered by [`Completion::WriteFile`].
+    WriteFile {
+        /// Which file.
+        file: FileId,
+        /// Where to, in bytes.
+        offset: u64,
+        /// What; never empty.
+        chain: Chain,
+    },
+    /// Close the file and forget the key; a temporary file is gone then.
+    CloseFile {
+        /// Which file.
+        file: FileId,
+    },
+    /// Look a host name up. Answered by [`Completion::Resolve`].
+    Resolve {
+        /// The question's key.
+        id: ResolveId,
+        /// The name, without a port.
+        name: Arc<str>,
+    },
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum Completion {
+    /// The connection stands, or the reason why not.
+    Connect {
+        /// Which connection.
+        conn: ConnId,
+        /// Our own address on success.
+        result: Result<Address, IoError>,
+    },
+    /// Bytes arrived. An empty buffer is the end of the stream.
+    Recv {
+        /// On which connection.
+        conn: ConnId,
+        /// The bytes.
+        result: Result<Buf, IoError>,
+    },
+    /// One write is done.
+    Send {
+        /// On which connection.
+        conn: ConnId,
+        /// The chain as it was handed out: the core drops what was sent.
+        chain: Chain,
+        /// How many bytes the socket took; at least one.
+        result: Result<usize, IoError>,
+    },
+    /// The file is open, or the reason why not.
+    OpenFile {
+        /// Which file.
+        file: FileId,
+        /// What kind of file it is.
+        result: Result<FileInfo, IoError>,
+    },
+    /// Bytes of the file. An empty buffer is its end.
+    ReadFile {
+        /// Which file.
+        file: FileId,
+        /// The bytes.
+        result: Result<Buf, IoError>,
+    },
+    /// All bytes are written, or the reason why not.
+    WriteFile {
+        /// Which file.
+        file: FileId,
+        /// The chain as it was handed out.
+        chain: Chain,
+        /// Nothing, on success.
+        result: Result<(), IoError>,
+    },
+    /// The name's addresses, or the reason why there are none.
+    Resolve {
+        /// The question's key.
+        id: ResolveId,
+        /// The addresses; not empty on success.
+        result: Result<Vec<IpAddr>, ResolveError>,
+    },
+}
+
+/// What `fstat` said of an opened file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// File, directory or neither.
+    pub kind: FileKind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its modification time in seconds since the Unix epoch.
+    pub mtime_s: i64,
+}
+
+/// The kinds of files that matter when serving them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A device, a socket, a pipe.
+    Other,
+}
+
+/// An `errno`: the driver passes the number on and the core says what it means for the exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoError {
+    /// The system's error number, positive.
+    pub errno: i32,
+}
+
+impl IoError {
+    /// `ENOENT`
+    pub const NOT_FOUND: Self = Self { errno: 2 };
+    /// `EACCES`
+    pub const ACCESS: Self = Self { errno: 13 };
+    /// `ENOTDIR`
+    pub const NOT_DIRECTORY: Self = Self { errno: 20 };
+    /// `EMFILE`
+    pub const TOO_MANY_FILES: Self = Self { errno: 24 };
+    /// `EPIPE`
+    pub const BROKEN_PIPE: Self = Self { errno: 32 };
+    /// `ENAMETOOLONG`
+    pub const NAME_TOO_LONG: Self = Self { errno: 36 };
+    /// `ECONNRESET`
+    pub const RESET: Self = Self { errno: 104 };
+    /// `ETIMEDOUT`
+    pub const TIMED_OUT: Self = Self { errno: 110 };
+    /// `ECONNREFUSED`
+    pub const REFUSED: Self = Self { errno: 111 };
+    /// `ECANCELED`
+    pub const CANCELED: Self = Self { errno: 125 };
+
+    /// The C library's text for the numbers that a proxy meets; `Unknown error` otherwise.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self.errno {
+            1 => "Operation not permitted",
+            2 => "No such file or directory",
+            4 => "Interrupted system call",
+            5 => "Input/output error",
+            9 => "Bad file descriptor",
+            11 => "Resource temporarily unavailable",
+            12 => "Cannot allocate memory",
+            13 => "Permission denied",
+            17 => "File exists",
+            20 => "Not a directory",
+            21 => "Is a directory",
+            22 => "Invalid argument",
+            23 => "Too many open files in system",
+            24 => "Too many open files",
+            27 => "File too large",
+            28 => "No space left on device",
+            30 => "Read-only file system",
+            32 => "Broken pipe",
+            36 => "File name too long",
+            40 => "Too many levels of symbolic links",
+            91 => "Protocol wrong type for socket",
+            97 => "Address family not supported by protocol",
+            98 => "Address already in use",
+            99 => "Cannot assign requested address",
+            100 => "Network is down",
+            101 => "Network is unreachable",
+            103 => "Software caused connection abort",
+            104 => "Connection reset by peer",
+            105 => "No buffer space available",
+            107 => "Transport endpoint is not connected",
+            110 => "Connection timed out",
+            111 => "Connection refused",
+            112 => "Host is down",
+            113 => "No route to host",
+            125 => "Operation canceled",
+            _ => "Unknown error",
+        }
+    }
+}
+
+impl fmt::Display for IoError {
+    /// As nginx prints it: `111: Connection refused`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.errno, self.text())
+    }
+}
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveError {
+    /// The resolver's words, as nginx would print them behind the name.
+    pub reason: String,
+}
+
+/// The levels of nginx's error log, most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// The system is unusable.
+    Emerg,
+    /// Act now.
+    Alert,
+    /// The machine or ringgate is in trouble.
+    Crit,
+    /// A request failed that should not have.
+    Error,
+    /// Something to look at.
+    Warn,
+    /// Something to know.
+    Notice,
+    /// A client's doing.
+    Info,
+    /// For developers.
+    Debug,
+}
+
+impl Level {
+    /// The word inside the brackets of a log line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Emerg => "emerg",
+            Self::Alert => "alert",
+            Self::Crit => "crit",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Notice => "notice",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// What the core tells: log lines and milestones.
+#[derive(Debug)]
+pub enum Report {
+    /// Whole lines for an access log, each with its line end. Give the vector back through
+    /// [`Worker::recycle`](crate::worker::Worker::recycle) and no line costs an allocation.
+    Access {
+        /// Which log.
+        log: LogId,
+        /// The lines.
+        lines: Vec<u8>,
+    },
+    /// Lines for an access log whose file name is computed for each request (`access_log /var/log/$host.log`).
+    AccessPath {
+        /// The file's name.
+        path: Box<[u8]>,
+        /// The lines.
+        lines: Vec<u8>,
+    },
+    /// A message for the error log. The driver writes date, level, process and thread in front of it.
+    Error {
+        /// Which error log: an index into [`Config::error_logs`](crate::config::Config).
+        log: u32,
+        /// How bad.
+        level: Level,
+        /// The text behind `PID#TID: `, connection number included, without a line end.
+        message: Vec<u8>,
+    },
+    /// The last connection is gone after a shutdown: the worker's thread may end.
+    Drained,
+}

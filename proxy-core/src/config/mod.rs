@@ -1,0 +1,111 @@
+//! What a configuration compiles to: everything that a request needs, already decided.
+//!
+//! `proxy-bin` lowers an nginx.conf into these types; nothing here knows nginx's syntax, and everything uses nginx's
+//! names. Inheritance is resolved: a [`Location`] holds its final settings, in groups behind `Arc`s so that the levels
+//! that set nothing of their own share them. A [`Config`] never changes; a reload makes another one.
+
+mod access_log;
+mod core_settings;
+mod listen;
+mod location;
+mod map;
+mod process;
+mod proxy;
+mod rewrite;
+mod server;
+mod template;
+mod upstream;
+mod variable;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
+pub use core_settings::{
+    AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget, Expires,
+    IfModifiedSince, Keepalive, Linger, LingeringClose, MimeTypes, Root, ServerTokens,
+};
+pub use listen::Listener;
+pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFiles};
+pub use map::{Map, MapValue};
+pub use process::{ErrorLogFile, LogSink, Process, WorkerCount};
+pub use proxy::{
+    BodyBuffering, CookieRule, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader,
+    Target, TargetUri, UpgradePolicy,
+};
+pub use rewrite::{Condition, FileTest, Flag, RewriteOp};
+pub use server::Server;
+pub use template::{Piece, Template};
+pub use upstream::{Balance, Upstream, UpstreamServer};
+pub use variable::{Variable, VariableName};
+
+macro_rules! index {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $($(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u32);)*
+    };
+}
+
+index! {
+    /// A place in [`Config::servers`].
+    ServerId;
+    /// A place in [`Config::locations`].
+    LocationId;
+    /// A place in [`Config::upstreams`].
+    UpstreamId;
+    /// A place in [`Config::logs`].
+    LogId;
+    /// A place in [`Config::maps`].
+    MapId;
+    /// A place in [`Config::slots`]: a variable that a request may set (`set`, a named capture).
+    SlotId;
+}
+
+/// One whole configuration.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// Counts the configurations of this process, from 1.
+    pub generation: u64,
+    /// The process-level settings.
+    pub process: Process,
+    /// The listening sockets. A [`ListenerId`](crate::command::ListenerId) is a place in this vector.
+    pub listeners: Vec<Listener>,
+    /// The virtual servers.
+    pub servers: Vec<Server>,
+    /// The locations of all servers, each server's own level and every `if` block included.
+    pub locations: Vec<Location>,
+    /// The upstream groups, named ones and those that a literal `proxy_pass` address stands for.
+    pub upstreams: Vec<Upstream>,
+    /// The access log files, each path once.
+    pub logs: Vec<LogFile>,
+    /// The error log files, each path once; the first is the main one.
+    pub error_logs: Vec<ErrorLogFile>,
+    /// The `map` blocks.
+    pub maps: Vec<Map>,
+    /// The names of the variables that a request may set, for messages.
+    pub slots: Vec<Box<str>>,
+    /// The host name of this machine (`$hostname`), lower case.
+    pub hostname: Arc<str>,
+}
+
+impl Config {
+    /// The server of this id.
+    #[must_use]
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(id.0 as usize)
+    }
+
+    /// The location of this id.
+    #[must_use]
+    pub fn location(&self, id: LocationId) -> Option<&Location> {
+        self.locations.get(id.0 as usize)
+    }
+
+    /// The upstream group of this id.
+    #[must_use]
+    pub fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.upstreams.get(id.0 as usize)
+    }
+}

@@ -1,0 +1,226 @@
+//! The proxy module's settings of one location.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::net::IpAddr;
+
+use super::{Template, UpstreamId};
+use crate::http::{HeaderId, Status};
+use crate::route::Regex;
+use crate::time::Millis;
+
+/// `proxy_pass` and all that belongs to it.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Who is asked.
+    pub target: Target,
+    /// What is asked for.
+    pub uri: TargetUri,
+    /// `$proxy_host`: the host (and the port, unless it is the scheme's) of the `proxy_pass` URL.
+    pub proxy_host: Arc<[u8]>,
+    /// `$proxy_port`
+    pub proxy_port: Arc<[u8]>,
+    /// The `proxy_pass` URL's scheme and host as written, for log lines: `http://backend`.
+    pub url: Arc<str>,
+    /// `proxy_method`
+    pub method: Option<Template>,
+    /// `proxy_http_version`
+    pub http_version: ProxyHttpVersion,
+    /// `proxy_set_header`, with the default Host and Connection already in it unless overridden. A field that is named
+    /// here replaces the client's; the client's fields of [`Self::dropped`] are never passed.
+    pub set_headers: Arc<[SetHeader]>,
+    /// Whether a handshake is forwarded where no `proxy_set_header` names Upgrade or Connection.
+    pub upgrade: UpgradePolicy,
+    /// `proxy_set_body`
+    pub body: Option<Template>,
+    /// `proxy_pass_request_headers`
+    pub pass_request_headers: bool,
+    /// `proxy_pass_request_body`
+    pub pass_request_body: bool,
+    /// `proxy_request_buffering`
+    pub request_buffering: bool,
+    /// `proxy_buffering` and the sizes around it.
+    pub buffering: BodyBuffering,
+    /// `proxy_connect_timeout`
+    pub connect_timeout: Millis,
+    /// `proxy_send_timeout`, between two writes.
+    pub send_timeout: Millis,
+    /// `proxy_read_timeout`, between two reads.
+    pub read_timeout: Millis,
+    /// Reply fields that are not passed on, lower case: the defaults and `proxy_hide_header` less `proxy_pass_header`.
+    pub hide_headers: Arc<[Box<[u8]>]>,
+    /// `proxy_ignore_headers`
+    pub ignore_headers: IgnoreHeaders,
+    /// `proxy_redirect`, in order; empty for `off`.
+    pub redirects: Arc<[RedirectRule]>,
+    /// `proxy_cookie_domain`
+    pub cookie_domains: Arc<[CookieRule]>,
+    /// `proxy_cookie_path`
+    pub cookie_paths: Arc<[CookieRule]>,
+    /// `proxy_next_upstream` with `_tries` and `_timeout`.
+    pub next_upstream: NextUpstream,
+    /// `proxy_intercept_errors`
+    pub intercept_errors: bool,
+    /// `proxy_ignore_client_abort`
+    pub ignore_client_abort: bool,
+    /// `proxy_socket_keepalive`
+    pub socket_keepalive: bool,
+    /// `proxy_bind`
+    pub bind: Option<IpAddr>,
+    /// `proxy_pass_trailers`
+    pub pass_trailers: bool,
+    /// `proxy_limit_rate` in bytes per second.
+    pub limit_rate: Option<Template>,
+    /// `proxy_force_ranges`
+    pub force_ranges: bool,
+}
+
+/// Whether a handshake passes where the configuration says nothing about Upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpgradePolicy {
+    /// A client's handshake (never h2c) is forwarded.
+    Forward,
+    /// `proxy_set_header` says what is sent, and nothing is added.
+    Configured,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A group, or a literal address, which is a group of its own.
+    Upstream(UpstreamId),
+    /// `proxy_pass http://$name…`: the whole URL, known for each request.
+    Dynamic(Template),
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub enum TargetUri {
+    /// `proxy_pass http://host;`: the request's target, as the client sent it unless it was rewritten.
+    Unchanged,
+    /// `proxy_pass http://host/path/;`: replaces the part of the normalised URI that the location matched.
+    Replace(Arc<[u8]>),
+    /// `proxy_pass http://host/path$variable;`: this is the whole target.
+    Template(Template),
+}
+
+/// `proxy_http_version`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHttpVersion {
+    /// 1.0
+    Http10,
+    /// 1.1
+    Http11,
+}
+
+/// One field of the request that is sent upstream.
+#[derive(Clone, Debug)]
+pub struct SetHeader {
+    /// The name, classified.
+    pub id: HeaderId,
+    /// The name as written.
+    pub name: Box<[u8]>,
+    /// The value; an empty result sends no field.
+    pub value: Template,
+}
+
+/// `proxy_buffering` and the sizes around it.
+#[derive(Clone, Debug)]
+pub struct BodyBuffering {
+    /// `proxy_buffering`
+    pub on: bool,
+    /// `proxy_buffer_size` in bytes: how large a reply's head may be.
+    pub head_bytes_max: usize,
+    /// `proxy_buffers`: number × size, in bytes: how much of a body is kept in memory.
+    pub memory_bytes_max: usize,
+    /// `proxy_busy_buffers_size` in bytes.
+    pub busy_bytes_max: usize,
+    /// `proxy_max_temp_file_size` in bytes; 0 never uses a file.
+    pub file_bytes_max: u64,
+    /// `proxy_temp_file_write_size` in bytes.
+    pub file_write_bytes: usize,
+    /// `proxy_temp_path`, absolute.
+    pub temp_path: Arc<[u8]>,
+}
+
+/// `proxy_ignore_headers`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent names")]
+pub struct IgnoreHeaders {
+    /// X-Accel-Redirect
+    pub accel_redirect: bool,
+    /// X-Accel-Expires
+    pub accel_expires: bool,
+    /// X-Accel-Limit-Rate
+    pub accel_limit_rate: bool,
+    /// X-Accel-Buffering
+    pub accel_buffering: bool,
+    /// X-Accel-Charset
+    pub accel_charset: bool,
+    /// Expires
+    pub expires: bool,
+    /// Cache-Control
+    pub cache_control: bool,
+    /// Set-Cookie
+    pub set_cookie: bool,
+    /// Vary
+    pub vary: bool,
+}
+
+/// One `proxy_redirect`, tried in order on Location and Refresh.
+#[derive(Clone, Debug)]
+pub enum RedirectRule {
+    /// A prefix, compared as it is (evaluated if it holds variables), and its replacement.
+    Prefix {
+        /// What the field must begin with.
+        from: Template,
+        /// What stands there instead.
+        to: Template,
+    },
+    /// A regex and its replacement.
+    Regex {
+        /// What must match.
+        regex: Regex,
+        /// The whole new value; captures are at hand.
+        to: Template,
+    },
+}
+
+/// One `proxy_cookie_domain` or `proxy_cookie_path`.
+#[derive(Clone, Debug)]
+pub enum CookieRule {
+    /// The attribute's value (for a path: what it begins with) and its replacement.
+    Plain {
+        /// What it must be.
+        from: Template,
+        /// What stands there instead.
+        to: Template,
+    },
+    /// A regex and its replacement.
+    Regex {
+        /// What must match.
+        regex: Regex,
+        /// The whole new value.
+        to: Template,
+    },
+}
+
+/// `proxy_next_upstream` with `_tries` and `_timeout`.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent conditions")]
+pub struct NextUpstream {
+    /// `error`
+    pub error: bool,
+    /// `timeout`
+    pub timeout: bool,
+    /// `invalid_header`
+    pub invalid_header: bool,
+    /// `non_idempotent`
+    pub non_idempotent: bool,
+    /// `http_500` … `http_429`
+    pub statuses: Box<[Status]>,
+    /// `proxy_next_upstream_tries`; 0 is no limit.
+    pub tries_max: u32,
+    /// `proxy_next_upstream_timeout`; zero is no limit.
+    pub timeout_total: Millis,
+}

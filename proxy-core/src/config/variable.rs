@@ -1,0 +1,158 @@
+//! nginx's variables, by what they ask for.
+
+use alloc::boxed::Box;
+
+use super::{MapId, SlotId};
+
+macro_rules! variables {
+    ($($id:ident = $name:literal;)*) => {
+        /// A variable, resolved at load.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Variable {
+            $(#[doc = concat!("`$", $name, "`")] $id,)*
+            /// `$1` … `$9`: a capture of the regex that matched last; `$0` is not one.
+            Capture(u8),
+            /// A variable that the request sets: `set`, a named capture.
+            Slot(SlotId),
+            /// A `map`'s.
+            Map(MapId),
+            /// `$arg_NAME`: the first argument of this name, compared without regard to case; as it was sent.
+            Arg(Box<[u8]>),
+            /// `$cookie_NAME`
+            Cookie(Box<[u8]>),
+            /// `$http_NAME`: a request field; the name in lower case with dashes.
+            Http(Box<[u8]>),
+            /// `$sent_http_NAME`: a field of the reply as the client gets it.
+            SentHttp(Box<[u8]>),
+            /// `$sent_trailer_NAME`
+            SentTrailer(Box<[u8]>),
+            /// `$upstream_http_NAME`: a field of the upstream's reply.
+            UpstreamHttp(Box<[u8]>),
+            /// `$upstream_cookie_NAME`: a cookie that the upstream set.
+            UpstreamCookie(Box<[u8]>),
+            /// `$upstream_trailer_NAME`
+            UpstreamTrailer(Box<[u8]>),
+        }
+
+        /// The fixed names with what they mean.
+        const FIXED: &[(&str, Variable)] = &[$(($name, Variable::$id),)*];
+    };
+}
+
+variables! {
+    Args = "args";
+    BinaryRemoteAddr = "binary_remote_addr";
+    BodyBytesSent = "body_bytes_sent";
+    BytesSent = "bytes_sent";
+    Connection = "connection";
+    ConnectionRequests = "connection_requests";
+    ConnectionTime = "connection_time";
+    ConnectionsActive = "connections_active";
+    ConnectionsReading = "connections_reading";
+    ConnectionsWaiting = "connections_waiting";
+    ConnectionsWriting = "connections_writing";
+    ContentLength = "content_length";
+    ContentType = "content_type";
+    DocumentRoot = "document_root";
+    DocumentUri = "document_uri";
+    Host = "host";
+    Hostname = "hostname";
+    Https = "https";
+    IsArgs = "is_args";
+    IsRequestPort = "is_request_port";
+    LimitRate = "limit_rate";
+    Msec = "msec";
+    NginxVersion = "nginx_version";
+    Pid = "pid";
+    Pipe = "pipe";
+    ProxyAddXForwardedFor = "proxy_add_x_forwarded_for";
+    ProxyHost = "proxy_host";
+    ProxyPort = "proxy_port";
+    QueryString = "query_string";
+    RealpathRoot = "realpath_root";
+    RemoteAddr = "remote_addr";
+    RemotePort = "remote_port";
+    RemoteUser = "remote_user";
+    Request = "request";
+    RequestBody = "request_body";
+    RequestBodyFile = "request_body_file";
+    RequestCompletion = "request_completion";
+    RequestFilename = "request_filename";
+    RequestId = "request_id";
+    RequestLength = "request_length";
+    RequestMethod = "request_method";
+    RequestPort = "request_port";
+    RequestTime = "request_time";
+    RequestUri = "request_uri";
+    Scheme = "scheme";
+    ServerAddr = "server_addr";
+    ServerName = "server_name";
+    ServerPort = "server_port";
+    ServerProtocol = "server_protocol";
+    Status = "status";
+    TcpInfoRtt = "tcpinfo_rtt";
+    TimeIso8601 = "time_iso8601";
+    TimeLocal = "time_local";
+    UpstreamAddr = "upstream_addr";
+    UpstreamBytesReceived = "upstream_bytes_received";
+    UpstreamBytesSent = "upstream_bytes_sent";
+    UpstreamCacheStatus = "upstream_cache_status";
+    UpstreamConnectTime = "upstream_connect_time";
+    UpstreamHeaderTime = "upstream_header_time";
+    UpstreamResponseLength = "upstream_response_length";
+    UpstreamResponseTime = "upstream_response_time";
+    UpstreamStatus = "upstream_status";
+    Uri = "uri";
+}
+
+/// What a name turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VariableName {
+    /// One of nginx's own.
+    Known(Variable),
+    /// None of them: a `map`, a `set` or a named capture must define it.
+    Custom,
+}
+
+impl Variable {
+    /// Looks `name` (without the dollar sign) up among nginx's own variables.
+    #[must_use]
+    pub fn lookup(name: &str) -> VariableName {
+        if let [digit @ b'1'..=b'9'] = name.as_bytes() {
+            return VariableName::Known(Self::Capture(digit - b'0'));
+        }
+        if let Some((_, known)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
+            return VariableName::Known(known.clone());
+        }
+        Self::with_prefix(name).map_or(VariableName::Custom, VariableName::Known)
+    }
+
+    fn with_prefix(name: &str) -> Option<Self> {
+        let field =
+            |rest: &str| -> Box<[u8]> { rest.to_ascii_lowercase().replace('_', "-").into_bytes().into() };
+        let exact = |rest: &str| -> Box<[u8]> { rest.as_bytes().into() };
+        let (prefix, rest) = [
+            "upstream_http_",
+            "upstream_cookie_",
+            "upstream_trailer_",
+            "sent_http_",
+            "sent_trailer_",
+            "http_",
+            "cookie_",
+            "arg_",
+        ]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix).map(|rest| (*prefix, rest)))?;
+        Some(match prefix {
+            "upstream_http_" => Self::UpstreamHttp(field(rest)),
+            "upstream_cookie_" => Self::UpstreamCookie(exact(rest)),
+            "upstream_trailer_" => Self::UpstreamTrailer(field(rest)),
+            "sent_http_" => Self::SentHttp(field(rest)),
+            "sent_trailer_" => Self::SentTrailer(field(rest)),
+            "http_" => Self::Http(field(rest)),
+            "cookie_" => Self::Cookie(exact(rest)),
+            "arg_" => Self::Arg(exact(rest)),
+            _ => return None,
+        })
+    }
+}

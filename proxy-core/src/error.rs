@@ -1,0 +1,219 @@
+//! Whose fault it was, said once: the party is in the type, the consequences are in one mapping each.
+
+use core::fmt;
+
+use crate::command::IoError;
+use crate::http::Status;
+
+/// What the client did wrong. Each knows its status and the words for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientError {
+    /// The bytes are no HTTP/1 request line.
+    InvalidRequestLine,
+    /// The method is no token of upper-case letters.
+    InvalidMethod,
+    /// The target cannot be a request target.
+    InvalidUri,
+    /// A version that we do not speak.
+    InvalidVersion,
+    /// A request without headers: HTTP/0.9.
+    Http09,
+    /// A header line that is not `token: value`.
+    InvalidHeader,
+    /// No Host in HTTP/1.1.
+    MissingHost,
+    /// Two Hosts.
+    DuplicateHost,
+    /// A Host that cannot be one.
+    InvalidHost,
+    /// Content-Length that is no number, or two that differ.
+    InvalidContentLength,
+    /// Content-Length and Transfer-Encoding together.
+    LengthAndCoding,
+    /// Transfer-Encoding that is not exactly one `chunked`.
+    InvalidTransferEncoding,
+    /// A transfer coding that we do not know.
+    UnknownTransferEncoding,
+    /// Chunked framing that is not strictly what the RFC says.
+    InvalidChunk,
+    /// A request line longer than one large header buffer.
+    UriTooLong,
+    /// A header line longer than one large header buffer, or more lines than fit in all of them.
+    HeaderTooLarge,
+    /// More header lines than `max_headers`.
+    TooManyHeaders,
+    /// A body larger than `client_max_body_size`.
+    BodyTooLarge {
+        /// What the client announced or had sent, in bytes.
+        bytes: u64,
+    },
+    /// A method that this proxy refuses (CONNECT, TRACE).
+    MethodNotAllowed,
+    /// Expect with anything but `100-continue`.
+    ExpectationFailed,
+    /// The head did not come in `client_header_timeout`, or the body stalled for `client_body_timeout`.
+    Timeout,
+    /// The client closed or reset before it had its reply.
+    Closed,
+}
+
+impl ClientError {
+    /// The status to answer with (499 and 494 are nginx's own, for the log).
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            Self::UnknownTransferEncoding => Status::NOT_IMPLEMENTED,
+            Self::InvalidVersion => Status::VERSION_NOT_SUPPORTED,
+            Self::UriTooLong => Status::URI_TOO_LONG,
+            Self::HeaderTooLarge | Self::TooManyHeaders => Status::REQUEST_HEADER_TOO_LARGE,
+            Self::BodyTooLarge { .. } => Status::CONTENT_TOO_LARGE,
+            Self::MethodNotAllowed => Status::METHOD_NOT_ALLOWED,
+            Self::ExpectationFailed => Status::EXPECTATION_FAILED,
+            Self::Timeout => Status::REQUEST_TIMEOUT,
+            Self::Closed => Status::CLIENT_CLOSED_REQUEST,
+            Self::InvalidRequestLine
+            | Self::InvalidMethod
+            | Self::InvalidUri
+            | Self::Http09
+            | Self::InvalidHeader
+            | Self::MissingHost
+            | Self::DuplicateHost
+            | Self::InvalidHost
+            | Self::InvalidContentLength
+            | Self::LengthAndCoding
+            | Self::InvalidTransferEncoding
+            | Self::InvalidChunk => Status::BAD_REQUEST,
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    /// The words for the error log, nginx's where it has some.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidRequestLine => "client sent invalid request",
+            Self::InvalidMethod => "client sent invalid method",
+            Self::InvalidUri => "client sent invalid URI",
+            Self::InvalidVersion => "client sent invalid version",
+            Self::Http09 => "client sent HTTP/0.9 request",
+            Self::InvalidHeader => "client sent invalid header line",
+            Self::MissingHost => "client sent HTTP/1.1 request without \"Host\" header",
+            Self::DuplicateHost => "client sent duplicate host header",
+            Self::InvalidHost => "client sent invalid host header",
+            Self::InvalidContentLength => "client sent invalid \"Content-Length\" header",
+            Self::LengthAndCoding => {
+                "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
+            }
+            Self::InvalidTransferEncoding => "client sent invalid \"Transfer-Encoding\" header",
+            Self::UnknownTransferEncoding => "client sent unknown \"Transfer-Encoding\"",
+            Self::InvalidChunk => "client sent invalid chunked body",
+            Self::UriTooLong => "client sent too long URI",
+            Self::HeaderTooLarge => "client sent too long header line",
+            Self::TooManyHeaders => "client sent too many header lines",
+            Self::BodyTooLarge { bytes } => {
+                return write!(f, "client intended to send too large body: {bytes} bytes");
+            }
+            Self::MethodNotAllowed => "client sent a method that is not allowed",
+            Self::ExpectationFailed => "client sent unknown \"Expect\" header",
+            Self::Timeout => "client timed out",
+            Self::Closed => "client prematurely closed connection",
+        })
+    }
+}
+
+/// What an upstream did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// The connection could not be made.
+    Connect(IoError),
+    /// The connection was not made in `proxy_connect_timeout`.
+    ConnectTimeout,
+    /// The request could not be written.
+    Send(IoError),
+    /// The request stalled for `proxy_send_timeout`.
+    SendTimeout,
+    /// The reply could not be read.
+    Recv(IoError),
+    /// Nothing came for `proxy_read_timeout`.
+    RecvTimeout,
+    /// The connection was closed before a whole head came.
+    ClosedBeforeHead,
+    /// The connection was closed inside the body.
+    ClosedInBody,
+    /// The status line or a header line is not HTTP/1.
+    InvalidHeader,
+    /// The head is larger than `proxy_buffer_size`.
+    HeaderTooBig,
+    /// The framing is ambiguous or broken.
+    InvalidFraming,
+    /// Bytes came that no request had asked for.
+    Unasked,
+    /// No server of the group is left to ask.
+    NoLiveServers,
+}
+
+impl UpstreamError {
+    /// The status that the client gets when no other server can be asked.
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            Self::ConnectTimeout | Self::SendTimeout | Self::RecvTimeout => Status::GATEWAY_TIMEOUT,
+            Self::Connect(error) if error.errno == IoError::TIMED_OUT.errno => Status::GATEWAY_TIMEOUT,
+            Self::Connect(_)
+            | Self::Send(_)
+            | Self::Recv(_)
+            | Self::ClosedBeforeHead
+            | Self::ClosedInBody
+            | Self::InvalidHeader
+            | Self::HeaderTooBig
+            | Self::InvalidFraming
+            | Self::Unasked
+            | Self::NoLiveServers => Status::BAD_GATEWAY,
+        }
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    /// nginx's words, up to and including the phase (`while …`).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "connect() failed ({error}) while connecting to upstream"),
+            Self::ConnectTimeout => {
+                write!(f, "upstream timed out ({}) while connecting to upstream", IoError::TIMED_OUT)
+            }
+            Self::Send(error) => write!(f, "send() failed ({error}) while sending request to upstream"),
+            Self::SendTimeout => {
+                write!(f, "upstream timed out ({}) while sending request to upstream", IoError::TIMED_OUT)
+            }
+            Self::Recv(error) => {
+                write!(f, "recv() failed ({error}) while reading response header from upstream")
+            }
+            Self::RecvTimeout => {
+                write!(
+                    f,
+                    "upstream timed out ({}) while reading response header from upstream",
+                    IoError::TIMED_OUT
+                )
+            }
+            Self::ClosedBeforeHead => f.write_str(
+                "upstream prematurely closed connection while reading response header from upstream",
+            ),
+            Self::ClosedInBody => {
+                f.write_str("upstream prematurely closed connection while reading upstream")
+            }
+            Self::InvalidHeader => {
+                f.write_str("upstream sent invalid header while reading response header from upstream")
+            }
+            Self::HeaderTooBig => {
+                f.write_str("upstream sent too big header while reading response header from upstream")
+            }
+            Self::InvalidFraming => {
+                f.write_str("upstream sent invalid framing while reading response header from upstream")
+            }
+            Self::Unasked => {
+                f.write_str("upstream sent unsolicited data while reading response header from upstream")
+            }
+            Self::NoLiveServers => f.write_str("no live upstreams while connecting to upstream"),
+        }
+    }
+}

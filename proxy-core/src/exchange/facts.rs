@@ -1,0 +1,127 @@
+//! What is known about one exchange: the plain data that variables, templates and log lines read.
+//!
+//! The machine that moves an exchange forward is elsewhere; this is its memory. Everything that a variable may ask
+//! for is here, and nothing here decides anything.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use crate::buf::Chunk;
+use crate::command::{Address, ListenerId, Peer};
+use crate::config::{LocationId, ServerId, UpstreamId};
+use crate::http::{RequestHead, ResponseHead, Status};
+use crate::route::Captures;
+use crate::time::Instant;
+
+/// What stays the same for all exchanges of a client's connection.
+#[derive(Clone, Debug)]
+pub struct ConnFacts {
+    /// Both ends.
+    pub peer: Peer,
+    /// `$remote_addr`: the client's address in text, without a port; `unix:` for a Unix socket.
+    pub client_text: Box<[u8]>,
+    /// `$connection`
+    pub number: u64,
+    /// The listening socket.
+    pub listener: ListenerId,
+    /// When it was accepted.
+    pub accepted: Instant,
+}
+
+/// Everything known about one exchange.
+#[derive(Debug)]
+pub struct Facts {
+    /// The client's connection.
+    pub conn: Rc<ConnFacts>,
+    /// `$connection_requests`: this exchange's number on its connection, from 1.
+    pub conn_requests: u64,
+    /// The request's head, as it was parsed. Empty where none was understood.
+    pub head: RequestHead,
+    /// The host that was asked for (`$host`): lower case, without a port; the target's authority before the Host field.
+    /// Empty if there is none; `$host` is then the server's name.
+    pub host: Chunk,
+    /// The port behind the host, if one was sent (`$request_port`).
+    pub request_port: Option<u16>,
+    /// The normalised URI (`$uri`), as rewritten so far.
+    pub uri: Chunk,
+    /// The arguments (`$args`), without the question mark.
+    pub args: Chunk,
+    /// Whether the target had a question mark at all or arguments came by a rewrite.
+    pub has_args_mark: bool,
+    /// Whether `uri` is still what the client's target says: then the target may be forwarded unchanged.
+    pub uri_unchanged: bool,
+    /// The server.
+    pub server: ServerId,
+    /// The location, or the server's own level.
+    pub location: LocationId,
+    /// The captures of the regex that matched last.
+    pub captures: Option<Captures>,
+    /// The variables that this request has set, by [`SlotId`](crate::config::SlotId); shorter than the table where
+    /// nothing was set yet.
+    pub slots: Vec<Option<Box<[u8]>>>,
+    /// When the first byte of the request was read.
+    pub started: Instant,
+    /// The 128 random bits of `$request_id`.
+    pub request_id: u128,
+    /// Bytes of the request so far: request line, fields and body (`$request_length`).
+    pub request_length: u64,
+    /// The request body, where it is held whole in memory (`$request_body`).
+    pub request_body: Option<Chunk>,
+    /// The rate that `set $limit_rate` or X-Accel-Limit-Rate asked for, in bytes per second.
+    pub limit_rate: Option<u64>,
+    /// `$proxy_host` and `$proxy_port` where the target was computed for this request.
+    pub dynamic_target: Option<(Box<[u8]>, Box<[u8]>)>,
+    /// What was sent, or is about to be.
+    pub reply: Reply,
+    /// Every server that was asked, in order.
+    pub tries: SmallVec<[Try; 1]>,
+    /// The upstream's reply head, if one came.
+    pub upstream_head: Option<ResponseHead>,
+}
+
+/// The reply as the client sees it.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// Its status (`$status`); 0 (`000` in logs) while nothing was decided.
+    pub status: Status,
+    /// The head as it was sent: the status line and every field line (`$sent_http_…`).
+    pub head: Chunk,
+    /// Bytes sent, head included (`$bytes_sent`).
+    pub bytes_sent: u64,
+    /// Bytes sent, head excluded (`$body_bytes_sent`).
+    pub body_bytes_sent: u64,
+    /// Whether the whole reply was sent (`$request_completion`).
+    pub complete: bool,
+}
+
+/// One attempt at one server (`$upstream_*`). Durations are in microseconds.
+#[derive(Clone, Debug)]
+pub struct Try {
+    /// The group that the server belongs to; none where the address was computed for this request.
+    pub upstream: Option<UpstreamId>,
+    /// The server's address; none if no server could be chosen, and then `name` is the group's.
+    pub address: Option<Address>,
+    /// What to print where there is no address.
+    pub name: Box<str>,
+    /// Its reply's status; 0 (`-` in logs) if none came; 502 or 504 where nginx says so for a failed try.
+    pub status: Option<Status>,
+    /// When the try began.
+    pub started: Instant,
+    /// How long the connection took; none if it was not made. Reused connections took 0.
+    pub connect_us: Option<u64>,
+    /// How long until the head was there.
+    pub header_us: Option<u64>,
+    /// How long until the end of the reply.
+    pub response_us: Option<u64>,
+    /// Bytes sent to it.
+    pub bytes_sent: u64,
+    /// Bytes received from it, head included.
+    pub bytes_received: u64,
+    /// Bytes of its body.
+    pub response_length: u64,
+    /// The next try went to another group (an internal redirect): logs print ` : ` instead of `, `.
+    pub last_of_group: bool,
+}

@@ -1,0 +1,24 @@
+//! HTTP's words without a version: methods, statuses, fields, heads, events.
+//!
+//! HTTP/1, HTTP/2 and FastCGI all speak these, so one exchange serves any client protocol over any upstream protocol.
+
+pub mod field;
+pub mod head;
+pub mod method;
+pub mod status;
+
+pub use field::{Field, HeaderId, Span};
+pub use head::{RequestHead, ResponseHead, Version};
+pub use method::Method;
+pub use status::Status;
+
+use crate::buf::Chunk;
+
+/// What a body's decoder yields and its encoder takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyEvent {
+    /// Bytes of the body, without any framing.
+    Data(Chunk),
+    /// The end of the body, with whatever trailer fields came (`name: value` lines, each with CRLF; mostly empty).
+    End(Chunk),
+}

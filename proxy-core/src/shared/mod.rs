@@ -1,0 +1,47 @@
+//! What all workers share: the only locks and atomics of the core.
+//!
+//! Counters are kept per worker in [`Worker`](crate::worker::Worker) and folded in here once per turn at the most, so
+//! that the request path never touches a contended line.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// The state of the whole process.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// The numbers of `stub_status`.
+    pub counters: Counters,
+    next_connection: AtomicU64,
+}
+
+impl Shared {
+    /// Fresh state for a process that starts.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next connection's number, from 1 (`$connection`): unique in the process, as in nginx.
+    #[must_use]
+    pub fn next_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// The numbers of `stub_status`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted since the start.
+    pub accepted: AtomicU64,
+    /// Connections handled since the start: fewer than accepted only where a limit was reached.
+    pub handled: AtomicU64,
+    /// Requests since the start.
+    pub requests: AtomicU64,
+    /// Client connections that live.
+    pub active: AtomicU64,
+    /// Of them, those whose request head is being read.
+    pub reading: AtomicU64,
+    /// Of them, those that are being answered.
+    pub writing: AtomicU64,
+    /// Of them, those that wait for a request.
+    pub waiting: AtomicU64,
+}
