@@ -73,13 +73,22 @@ pub struct Facts {
     /// The rate that `set $limit_rate` or X-Accel-Limit-Rate asked for, in bytes per second.
     pub limit_rate: Option<u64>,
     /// `$proxy_host` and `$proxy_port` where the target was computed for this request.
-    pub dynamic_target: Option<(Box<[u8]>, Box<[u8]>)>,
+    pub dynamic_target: Option<DynamicTarget>,
     /// What was sent, or is about to be.
     pub reply: Reply,
     /// Every server that was asked, in order.
     pub tries: SmallVec<[Try; 1]>,
     /// The upstream's reply head, if one came.
     pub upstream_head: Option<ResponseHead>,
+}
+
+/// The host and port of a `proxy_pass` URL that was computed for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamicTarget {
+    /// `$proxy_host`
+    pub host: Box<[u8]>,
+    /// `$proxy_port`
+    pub port: Box<[u8]>,
 }
 
 /// The reply as the client sees it.

@@ -2,4 +2,4 @@
 
 pub mod facts;
 
-pub use facts::{ConnFacts, Facts, Reply, Try};
+pub use facts::{ConnFacts, DynamicTarget, Facts, Reply, Try};
