@@ -27,4 +27,5 @@ pub mod route;
 pub mod shared;
 pub mod slab;
 pub mod time;
+pub mod timer;
 pub mod worker;

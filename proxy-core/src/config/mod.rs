@@ -31,8 +31,8 @@ pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFile
 pub use map::{Map, MapValue};
 pub use process::{ErrorLogFile, LogSink, Process, WorkerCount};
 pub use proxy::{
-    BodyBuffering, CookieRule, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader,
-    Target, TargetUri, UpgradePolicy,
+    BodyBuffering, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion,
+    RedirectRule, SetHeader, Target, TargetUri, UpgradePolicy,
 };
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp};
 pub use server::Server;

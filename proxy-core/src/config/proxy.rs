@@ -2,10 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::{Template, UpstreamId};
-use crate::http::{HeaderId, Status};
+use super::{Piece, Template, UpstreamId, Variable};
+use crate::http::{HeaderId, HeaderSet, Status};
 use crate::route::Regex;
 use crate::time::Millis;
 
@@ -26,9 +27,9 @@ pub struct Proxy {
     pub method: Option<Template>,
     /// `proxy_http_version`
     pub http_version: ProxyHttpVersion,
-    /// `proxy_set_header`, with the default Host and Connection already in it unless overridden. A field that is named
-    /// here replaces the client's; the client's fields of [`Self::dropped`] are never passed.
-    pub set_headers: Arc<[SetHeader]>,
+    /// `proxy_set_header`, with the default Host and Connection already in it unless overridden: build it with
+    /// [`SetHeaders::new`].
+    pub set_headers: Arc<SetHeaders>,
     /// Whether a handshake is forwarded where no `proxy_set_header` names Upgrade or Connection.
     pub upgrade: UpgradePolicy,
     /// `proxy_set_body`
@@ -47,8 +48,9 @@ pub struct Proxy {
     pub send_timeout: Millis,
     /// `proxy_read_timeout`, between two reads.
     pub read_timeout: Millis,
-    /// Reply fields that are not passed on, lower case: the defaults and `proxy_hide_header` less `proxy_pass_header`.
-    pub hide_headers: Arc<[Box<[u8]>]>,
+    /// Reply fields that are not passed on: the defaults ([`HIDDEN_BY_DEFAULT`]) and `proxy_hide_header` less
+    /// `proxy_pass_header`.
+    pub hide_headers: Arc<HeaderSet>,
     /// `proxy_ignore_headers`
     pub ignore_headers: IgnoreHeaders,
     /// `proxy_redirect`, in order; empty for `off`.
@@ -111,6 +113,43 @@ pub enum ProxyHttpVersion {
     Http10,
     /// 1.1
     Http11,
+}
+
+/// The reply fields that are hidden unless `proxy_pass_header` names them.
+pub const HIDDEN_BY_DEFAULT: &[&[u8]] = &[
+    b"date",
+    b"server",
+    b"x-pad",
+    b"x-accel-expires",
+    b"x-accel-redirect",
+    b"x-accel-limit-rate",
+    b"x-accel-buffering",
+    b"x-accel-charset",
+];
+
+/// The fields that `proxy_set_header` sends, and the names among the client's fields that they replace.
+#[derive(Clone, Debug, Default)]
+pub struct SetHeaders {
+    /// The fields in the order in which they are sent.
+    pub fields: Box<[SetHeader]>,
+    /// Their names: the client's fields of these names are not passed.
+    pub names: HeaderSet,
+}
+
+impl SetHeaders {
+    /// Puts the defaults `Host: $proxy_host` behind `fields` unless these name it. Nothing is said about Connection by
+    /// default (nginx 1.29.7).
+    #[must_use]
+    pub fn new(mut fields: Vec<SetHeader>) -> Self {
+        let names = HeaderSet::new(fields.iter().map(|field| &*field.name));
+        if !names.contains_id(HeaderId::Host) {
+            let value = Template::new([Piece::Variable(Variable::ProxyHost)]);
+            fields.insert(0, SetHeader { id: HeaderId::Host, name: b"Host".as_slice().into(), value });
+        }
+        let mut names = names;
+        names.insert_id(HeaderId::Host);
+        Self { fields: fields.into(), names }
+    }
 }
 
 /// One field of the request that is sent upstream.

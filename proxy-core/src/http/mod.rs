@@ -5,11 +5,13 @@
 pub mod field;
 pub mod head;
 pub mod method;
+pub mod set;
 pub mod status;
 
 pub use field::{Field, HeaderId, Span};
 pub use head::{RequestHead, ResponseHead, Version};
 pub use method::Method;
+pub use set::HeaderSet;
 pub use status::Status;
 
 use crate::buf::Chunk;
