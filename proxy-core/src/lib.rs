@@ -22,6 +22,7 @@ pub mod command;
 pub mod config;
 pub mod error;
 pub mod exchange;
+pub mod h1;
 pub mod http;
 pub mod route;
 pub mod shared;

@@ -3,16 +3,25 @@
 //! HTTP/1, HTTP/2 and FastCGI all speak these, so one exchange serves any client protocol over any upstream protocol.
 
 pub mod field;
+pub mod framing;
 pub mod head;
+pub mod hop;
+pub mod host;
 pub mod method;
+mod name;
 pub mod set;
 pub mod status;
+pub mod target;
 
 pub use field::{Field, HeaderId, Span};
+pub use framing::{BodyFraming, RequestMeta, ResponseMeta, request_framing, response_framing};
 pub use head::{RequestHead, ResponseHead, Version};
+pub use hop::{ConnectionOptions, is_hop_by_hop};
+pub use host::Host;
 pub use method::Method;
 pub use set::HeaderSet;
 pub use status::Status;
+pub use target::{Target, TargetForm};
 
 use crate::buf::Chunk;
 
