@@ -3,7 +3,12 @@
 //! Every table says in its head what its columns mean. What they expect was compared with a real nginx, except where a
 //! line says otherwise.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
+
+#[path = "route/find.rs"]
+mod find;
+#[path = "route/property.rs"]
+mod property;
 
 use proxy_core::buf::Chunk;
 use proxy_core::error::ClientError;

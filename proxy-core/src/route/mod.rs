@@ -6,6 +6,9 @@
 mod escape;
 mod location;
 mod names;
+mod ordered;
+mod pcre;
+mod prefix;
 mod regex;
 mod uri;
 
