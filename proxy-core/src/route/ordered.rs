@@ -11,7 +11,7 @@ use super::{Captures, Regex};
 use crate::buf::Chunk;
 
 /// From how many patterns on one combined search is cheaper than trying them one by one.
-const COMBINED_FROM: usize = 3;
+const COMBINED_FROM: usize = 2;
 
 /// Patterns in their order, each with what it stands for.
 #[derive(Debug)]
