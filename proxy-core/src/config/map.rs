@@ -1,4 +1,4 @@
-//! `map`.
+//! `map`: a variable whose value is looked up by the value of another string.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod core_settings;
+mod defaults;
 mod listen;
 mod location;
 mod map;
@@ -32,7 +33,7 @@ pub use map::{Map, MapValue};
 pub use process::{ErrorLogFile, LogSink, Process, WorkerCount};
 pub use proxy::{
     BodyBuffering, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion,
-    RedirectRule, SetHeader, Target, TargetUri, UpgradePolicy,
+    RedirectRule, SetHeader, SetHeaders, Target, TargetUri, UpgradePolicy,
 };
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp};
 pub use server::Server;
