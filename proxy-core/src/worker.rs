@@ -1,96 +1,297 @@
 //! All that one thread owns, and the switchboard in front of it.
+//!
+//! A completion finds its connection by key, the connection is taken out of the table and driven, and is put back. The
+//! decisions are made elsewhere: in [`conn`](crate::conn) and [`exchange`](crate::exchange).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::buf::Pool;
-use crate::command::{Command, Completion, ConnId, ListenerId, Peer, Report};
+use crate::command::{Address, CloseHow, Command, Completion, ConnId, FileId, ListenerId, Peer, Report};
 use crate::config::Config;
+use crate::conn::{ClientConn, Link};
+use crate::exchange::ConnFacts;
+pub use crate::exchange::Pools;
+use crate::exchange::context::{Conn, Context, Generation};
+use crate::exchange::proxy::attempt::close_idle;
 use crate::shared::Shared;
-use crate::slab::Slab;
 use crate::time::{Instant, Now};
+use crate::timer::Reason;
 
 /// The whole proxy as one thread sees it: inputs are the `handle_` functions, outputs the `poll_` ones. After every
 /// input, poll each output until it has no more.
 pub struct Worker {
-    config: Arc<Config>,
-    shared: Arc<Shared>,
-    pools: Pools,
-    conns: Slab<()>,
-    commands: VecDeque<Command>,
-    reports: VecDeque<Report>,
-}
-
-/// The memory that a worker's buffers come from. The driver reads into the same pools.
-#[derive(Clone)]
-pub struct Pools {
-    /// For heads: [`Room::Small`](crate::command::Room).
-    pub small: Pool,
-    /// For bodies: [`Room::Large`](crate::command::Room).
-    pub large: Pool,
+    ctx: Context,
 }
 
 impl Worker {
-    /// A worker of a process. `seed` feeds `$request_id` and every other random choice.
+    /// A worker of a process. `seed` feeds `$request_id` and every other random choice; `pools` is what the driver
+    /// reads into.
     #[must_use]
     pub fn new(config: Arc<Config>, shared: Arc<Shared>, pools: Pools, seed: u64, now: Now) -> Self {
-        let _ = (seed, now);
-        Self {
-            config,
-            shared,
-            pools,
-            conns: Slab::default(),
-            commands: VecDeque::new(),
-            reports: VecDeque::new(),
-        }
+        let generation = Rc::new(Generation::new(config, None));
+        Self { ctx: Context::new(generation, shared, pools, seed, now) }
     }
 
     /// A client connected to `listener`. The connection may be closed by the next command already.
     pub fn handle_accept(&mut self, listener: ListenerId, peer: Peer, now: Now) -> ConnId {
-        let _ = (listener, peer, now, &self.shared, &self.config, &self.pools);
-        ConnId(self.conns.insert(()))
+        self.turn(now);
+        let ctx = &mut self.ctx;
+        let id = ConnId(ctx.conns.insert(Conn::Driven));
+        ctx.tally.accepted += 1;
+        let full = ctx.conns.len() > ctx.generation.config.process.worker_connections as usize;
+        if full && !ctx.shed_idle_client() {
+            ctx.conns.remove(id.0);
+            ctx.log_worker_connections();
+            ctx.commands.push_back(Command::Close { conn: id, how: CloseHow::Graceful });
+            return id;
+        }
+        ctx.tally.handled += 1;
+        ctx.tally.active += 1;
+        ctx.tally.waiting += 1;
+        ctx.clients += 1;
+        let facts = ConnFacts {
+            client_text: client_text(&peer.client),
+            peer,
+            number: ctx.shared.next_connection(),
+            listener,
+            accepted: now.instant,
+        };
+        let mut client = Box::new(ClientConn::new(Link::new(id), Rc::new(facts), now.instant));
+        client.wait_first(ctx);
+        self.put_back(id, client);
+        id
     }
 
     /// A command was carried out.
     pub fn handle_completion(&mut self, completion: Completion, now: Now) {
-        let _ = (completion, now);
+        self.turn(now);
+        match completion {
+            Completion::Connect { conn, .. } => self.complete_upstream(conn, completion),
+            Completion::Recv { conn, .. } | Completion::Send { conn, .. } => {
+                match self.ctx.conns.get(conn.0) {
+                    Some(Conn::Client(_)) => self.complete_client(conn, completion),
+                    Some(Conn::Working { .. }) => self.complete_upstream(conn, completion),
+                    // It was to wait for its next request: whatever comes means that it is of no use any more.
+                    Some(Conn::Idle(_)) => self.drop_idle(conn),
+                    Some(Conn::Driven) | None => {}
+                }
+            }
+            Completion::OpenFile { file, .. }
+            | Completion::ReadFile { file, .. }
+            | Completion::WriteFile { file, .. } => self.complete_file(file, completion),
+            Completion::Resolve { id, .. } => {
+                if let Some(client) = self.ctx.resolves.remove(id.0) {
+                    self.with_client(client, |client, ctx| {
+                        if let Some(exchange) = &mut client.exchange {
+                            exchange.handle_resolved(completion, &mut client.link, ctx);
+                        }
+                        client.drive(ctx);
+                    });
+                }
+            }
+        }
+    }
+
+    fn complete_client(&mut self, id: ConnId, completion: Completion) {
+        self.with_client(id, |client, ctx| {
+            match completion {
+                Completion::Recv { result, .. } => client.link.handle_recv(result),
+                Completion::Send { chain, result, .. } => client.link.handle_sent(chain, result),
+                Completion::Connect { .. }
+                | Completion::OpenFile { .. }
+                | Completion::ReadFile { .. }
+                | Completion::WriteFile { .. }
+                | Completion::Resolve { .. } => {}
+            }
+            client.drive(ctx);
+        });
+    }
+
+    fn complete_upstream(&mut self, id: ConnId, completion: Completion) {
+        let Some(Conn::Working { client }) = self.ctx.conns.get(id.0) else { return };
+        self.with_client(*client, |client, ctx| {
+            if let Some(exchange) = &mut client.exchange {
+                exchange.handle_upstream(id, completion, &mut client.link, ctx);
+            }
+            client.drive(ctx);
+        });
+    }
+
+    fn complete_file(&mut self, file: FileId, completion: Completion) {
+        let Some(owner) = self.ctx.files.get(file.0).copied() else { return };
+        self.with_client(owner.client, |client, ctx| {
+            if let Some(exchange) = &mut client.exchange {
+                exchange.handle_file(owner.role, file, completion);
+            }
+            client.drive(ctx);
+        });
+    }
+
+    /// Takes the client out of the table, lets `act` drive it, and puts it back unless it has ended.
+    fn with_client(&mut self, id: ConnId, act: impl FnOnce(&mut ClientConn, &mut Context)) {
+        let Some(slot) = self.ctx.conns.get_mut(id.0) else { return };
+        if !matches!(slot, Conn::Client(_)) {
+            return;
+        }
+        if let Conn::Client(mut client) = core::mem::replace(slot, Conn::Driven) {
+            act(&mut client, &mut self.ctx);
+            self.put_back(id, client);
+        }
+    }
+
+    fn put_back(&mut self, id: ConnId, client: Box<ClientConn>) {
+        if client.is_closed() {
+            self.ctx.conns.remove(id.0);
+            self.ctx.tally.active -= 1;
+            self.ctx.clients -= 1;
+            self.ctx.report_drained();
+        } else if let Some(slot) = self.ctx.conns.get_mut(id.0) {
+            *slot = Conn::Client(client);
+        }
+    }
+
+    fn drop_idle(&mut self, id: ConnId) {
+        if let Some(Conn::Idle(conn)) = self.ctx.conns.get(id.0)
+            && let Some(seat) = &conn.seat
+        {
+            seat.group.borrow_mut().pool.remove(seat.server, id);
+        }
+        close_idle(id, &mut self.ctx);
     }
 
     /// The deadline that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Now) {
-        let _ = now;
+        self.turn(now);
+        // Bounded by the entries that are due; one that is armed again lies in the future.
+        while let Some(id) = self.ctx.timers.expire(now.instant) {
+            match self.ctx.conns.get_mut(id.0) {
+                Some(Conn::Client(_)) => self.with_client(id, |client, ctx| {
+                    let fired = client.link.deadline.fired(&mut ctx.timers, id, now.instant);
+                    if let Some(reason) = fired {
+                        client.handle_timeout(reason, ctx);
+                    }
+                }),
+                Some(Conn::Working { client }) => {
+                    let client = *client;
+                    self.expire_upstream(id, client, now.instant);
+                }
+                Some(Conn::Idle(conn)) => {
+                    let fired = conn.link.deadline.fired(&mut self.ctx.timers, id, now.instant);
+                    if fired == Some(Reason::UpstreamIdle) {
+                        self.drop_idle(id);
+                    }
+                }
+                Some(Conn::Driven) | None => {}
+            }
+        }
     }
 
-    /// A new configuration: exchanges in flight keep theirs. Listener ids mean the new configuration's from here on.
+    fn expire_upstream(&mut self, id: ConnId, client: ConnId, now: Instant) {
+        self.with_client(client, |client, ctx| {
+            let Some(exchange) = &mut client.exchange else { return };
+            let Some(conn) = exchange.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
+            if let Some(reason) = conn.link.deadline.fired(&mut ctx.timers, id, now) {
+                exchange.handle_upstream_timeout(reason, &mut client.link, ctx);
+                client.drive(ctx);
+            }
+        });
+    }
+
+    /// A new configuration: exchanges in flight keep theirs. Listener ids mean the new configuration's from here on;
+    /// connections of listeners that are gone end with the exchange that they are in.
     pub fn handle_reload(&mut self, config: Arc<Config>, now: Now) {
-        let _ = now;
-        self.config = config;
+        self.turn(now);
+        let old = Rc::clone(&self.ctx.generation);
+        self.ctx.generation = Rc::new(Generation::new(config, Some(&old)));
+        let new = Rc::clone(&self.ctx.generation);
+        for (place, group) in old.groups.iter().enumerate() {
+            let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));
+            if !kept && place < old.groups.len() {
+                let idle = group.borrow_mut().pool.drain();
+                idle.into_iter().for_each(|id| close_idle(id, &mut self.ctx));
+            }
+        }
+        for key in self.ctx.conns.keys() {
+            self.with_client(ConnId(key), |client, ctx| {
+                let address = client.listener.and_then(|id| old.config.listeners.get(id.0 as usize));
+                client.listener = address.and_then(|old| {
+                    let place = new.config.listeners.iter().position(|new| new.address == old.address)?;
+                    u32::try_from(place).ok().map(ListenerId)
+                });
+                if client.listener.is_none() && client.is_idle() {
+                    client.close(CloseHow::Graceful, ctx);
+                }
+            });
+        }
     }
 
     /// Finish what is in flight, then report [`Report::Drained`]. Nothing more is accepted.
     pub fn handle_shutdown(&mut self, now: Now) {
-        let _ = now;
+        self.turn(now);
+        self.ctx.draining = true;
+        for group in self.ctx.generation.groups.clone() {
+            let idle = group.borrow_mut().pool.drain();
+            idle.into_iter().for_each(|id| close_idle(id, &mut self.ctx));
+        }
+        for key in self.ctx.conns.keys() {
+            if matches!(self.ctx.conns.get(key), Some(Conn::Idle(_))) {
+                close_idle(ConnId(key), &mut self.ctx);
+            }
+            self.with_client(ConnId(key), |client, ctx| {
+                if client.is_idle() {
+                    client.close(CloseHow::Graceful, ctx);
+                }
+            });
+        }
+        self.ctx.report_drained();
     }
 
     /// The next command.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.commands.pop_front()
+        self.ctx.commands.pop_front()
     }
 
     /// The next report.
     pub fn poll_report(&mut self) -> Option<Report> {
-        self.reports.pop_front()
+        self.ctx.reports.pop_front().or_else(|| self.ctx.logs.next_report())
     }
 
     /// The next deadline.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.ctx.timers.next_deadline()
     }
 
     /// Takes a written report's memory back.
     pub fn recycle(&mut self, lines: Vec<u8>) {
-        drop(lines);
+        self.ctx.logs.recycle(lines);
+    }
+
+    /// A new turn of the driver begins when its clock has moved: the counters of the last one are published.
+    fn turn(&mut self, now: Now) {
+        if now != self.ctx.now {
+            self.ctx.now = now;
+            self.ctx.publish_tally();
+        }
+    }
+}
+
+/// `$remote_addr`
+fn client_text(address: &Address) -> Box<[u8]> {
+    match address {
+        Address::Ip(address) => alloc::format!("{}", address.ip().to_canonical()).into_bytes().into(),
+        Address::Unix(_) => b"unix:".as_slice().into(),
+    }
+}
+
+impl core::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Worker")
+            .field("connections", &self.ctx.conns.len())
+            .field("commands", &VecDeque::len(&self.ctx.commands))
+            .finish_non_exhaustive()
     }
 }

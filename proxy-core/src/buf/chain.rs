@@ -6,6 +6,11 @@ use smallvec::SmallVec;
 
 use super::Chunk;
 
+/// See [`Chain::push_compact`].
+const CHUNKS_BEFORE_COPY: usize = 16;
+/// Slices below this size, on average and in bytes, are worth copying together.
+const SMALL_SLICE_BYTES: usize = 4096;
+
 /// A queue of [`Chunk`]s. Two of them, a head and a body's first slice, fit without an allocation.
 #[derive(Debug, Default)]
 pub struct Chain {
@@ -44,6 +49,17 @@ impl Chain {
             self.bytes += chunk.len();
             self.chunks.push(chunk);
         }
+    }
+
+    /// Links `chunk` at the end. Where many small slices wait, each of which keeps a whole block, they are first copied
+    /// together, so that a trickle cannot pin the pool: at most sixteen slices are kept apart.
+    pub fn push_compact(&mut self, chunk: Chunk) {
+        if self.chunks.len() >= CHUNKS_BEFORE_COPY && self.bytes / self.chunks.len() < SMALL_SLICE_BYTES {
+            let all = self.to_vec();
+            self.clear();
+            self.push(Chunk::from_vec(all));
+        }
+        self.push(chunk);
     }
 
     /// Moves all of `other` to the end of this chain.

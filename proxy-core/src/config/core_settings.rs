@@ -96,6 +96,26 @@ pub struct MimeTypes {
     pub by_extension: HashMap<Box<[u8]>, Arc<[u8]>>,
 }
 
+impl MimeTypes {
+    /// The media type of a URI by the extension of its last segment.
+    #[must_use]
+    pub fn of_uri(&self, uri: &[u8]) -> Option<&Arc<[u8]>> {
+        let name = uri.rsplit(|byte| *byte == b'/').next()?;
+        let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
+        let extension = name.get(dot + 1..)?;
+        if extension.len() > EXTENSION_BYTES_MAX {
+            return None;
+        }
+        if !extension.iter().any(u8::is_ascii_uppercase) {
+            return self.by_extension.get(extension);
+        }
+        self.by_extension.get(&*extension.to_ascii_lowercase())
+    }
+}
+
+/// Longer extensions are none.
+const EXTENSION_BYTES_MAX: usize = 64;
+
 /// One code of an `error_page` directive with its target.
 #[derive(Clone, Debug)]
 pub struct ErrorPage {

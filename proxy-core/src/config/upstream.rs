@@ -38,7 +38,7 @@ pub enum Balance {
 }
 
 /// One address of a group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
     /// The address.
     pub address: Address,
@@ -56,4 +56,15 @@ pub struct UpstreamServer {
     pub backup: bool,
     /// `down`
     pub down: bool,
+}
+
+impl Upstream {
+    /// Whether a group of an older configuration is this one, so that its state lives on.
+    #[must_use]
+    pub fn is_same_group(&self, other: &Self) -> bool {
+        self.state_key == other.state_key
+            && self.balance == other.balance
+            && self.keepalive == other.keepalive
+            && self.servers == other.servers
+    }
 }

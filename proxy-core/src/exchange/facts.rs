@@ -13,7 +13,7 @@ use crate::buf::Chunk;
 use crate::command::{Address, ListenerId, Peer};
 use crate::config::{LocationId, ServerId, UpstreamId};
 use crate::http::{RequestHead, ResponseHead, Status};
-use crate::route::Captures;
+use crate::route::{Captures, Normalised, Regex};
 use crate::time::Instant;
 
 /// What stays the same for all exchanges of a client's connection.
@@ -53,6 +53,14 @@ pub struct Facts {
     pub has_args_mark: bool,
     /// Whether `uri` is still what the client's target says: then the target may be forwarded unchanged.
     pub uri_unchanged: bool,
+    /// The target as it was sent, without scheme and authority (`$request_uri`).
+    pub raw: Chunk,
+    /// Whether `raw` may be forwarded.
+    pub raw_is_valid: bool,
+    /// Whether the path had a `%XX`: only then is it escaped again where a part of it is forwarded.
+    pub quoted: bool,
+    /// Whether the path holds a plus sign.
+    pub plus: bool,
     /// The server.
     pub server: ServerId,
     /// The location, or the server's own level.
@@ -80,6 +88,59 @@ pub struct Facts {
     pub tries: SmallVec<[Try; 1]>,
     /// The upstream's reply head, if one came.
     pub upstream_head: Option<ResponseHead>,
+}
+
+impl Facts {
+    /// The facts of no request yet.
+    #[must_use]
+    pub fn blank(conn: Rc<ConnFacts>) -> Self {
+        Self {
+            conn,
+            conn_requests: 0,
+            head: RequestHead::default(),
+            host: Chunk::empty(),
+            request_port: None,
+            uri: Chunk::empty(),
+            args: Chunk::empty(),
+            has_args_mark: false,
+            uri_unchanged: false,
+            raw: Chunk::empty(),
+            raw_is_valid: false,
+            quoted: false,
+            plus: false,
+            server: ServerId::default(),
+            location: LocationId::default(),
+            captures: None,
+            slots: Vec::new(),
+            started: Instant::default(),
+            request_id: 0,
+            request_length: 0,
+            request_body: None,
+            limit_rate: None,
+            dynamic_target: None,
+            reply: Reply::default(),
+            tries: SmallVec::new(),
+            upstream_head: None,
+        }
+    }
+
+    /// What the target says.
+    pub fn set_target(&mut self, target: Normalised) {
+        self.uri = target.path;
+        self.args = target.args;
+        self.has_args_mark = target.has_args_mark;
+        self.uri_unchanged = true;
+        self.raw = target.raw;
+        self.raw_is_valid = target.raw_is_valid;
+        self.quoted = target.quoted;
+        self.plus = target.plus;
+    }
+
+    /// A regex has matched: `$1` … and its named groups are set.
+    pub fn set_captures(&mut self, regex: &Regex, captures: Captures) {
+        let _ = regex;
+        self.captures = Some(captures);
+    }
 }
 
 /// The host and port of a `proxy_pass` URL that was computed for one request.

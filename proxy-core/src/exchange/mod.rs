@@ -1,5 +1,311 @@
-//! One request and its reply.
+//! One request and its reply: the machine in the middle.
+//!
+//! ```text
+//!                 ┌──────────── internal redirect ─────────────┐
+//!                 ▼                                            │
+//! (head) ──► Phases ──► Gather ──► Proxy ──► Tunnel            │
+//!               │  (request body)   │ │ 101      │             │
+//!               │                   │ └──────────┼─ error page ┘
+//!               └──► File ──────────┤            │
+//!                                   ▼            ▼
+//!                                 Reply ──► Drain ──► Done
+//! ```
+//! - `Phases` runs nginx's phases up to the content handler ([`phases`]).
+//! - `Gather` waits for the whole request body where `proxy_request_buffering` is on.
+//! - `Proxy` asks one server after another ([`proxy`]); `Tunnel` is what an upgrade becomes ([`tunnel`]).
+//! - `Reply` sends what is left of the reply; `Drain` drops what is left of the request.
+//!
+//! The client's connection drives it: whenever something happened to either side, [`Exchange::advance`] moves every
+//! part as far as it goes. Nothing here waits, and nothing is done twice.
 
+pub(crate) mod context;
+pub(crate) mod error_log;
 pub mod facts;
+pub(crate) mod finish;
+pub(crate) mod phases;
+pub(crate) mod proxy;
+pub(crate) mod redirect;
+pub(crate) mod reply_body;
+pub(crate) mod reply_head;
+pub(crate) mod request_body;
+pub(crate) mod respond;
+pub(crate) mod spill;
+pub(crate) mod tunnel;
+pub mod vars;
 
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+
+pub use context::Pools;
 pub use facts::{ConnFacts, DynamicTarget, Facts, Reply, Try};
+
+use crate::command::{Completion, FileId, Level, Room};
+use crate::config::{CoreSettings, Location, Proxy};
+use crate::conn::Link;
+use crate::content::files::FileRun;
+use crate::error::ClientError;
+use crate::http::framing::RequestMeta;
+use crate::http::{Method, Status};
+use crate::timer::Reason;
+use context::{Context, FileRole, Generation};
+use proxy::ProxyRun;
+use reply_body::ReplyBody;
+use request_body::{Mode, RequestBody};
+use tunnel::Tunnel;
+
+/// How many times one request may be routed anew before it is refused: nginx's own bound.
+pub(crate) const INTERNAL_REDIRECTS_MAX: u32 = 10;
+
+/// One request and its reply.
+pub(crate) struct Exchange {
+    pub(crate) facts: Facts,
+    /// The configuration that it began with.
+    pub(crate) generation: Rc<Generation>,
+    pub(crate) stage: Stage,
+    pub(crate) meta: RequestMeta,
+    /// The method as far as the reply is concerned: an error page is fetched with GET.
+    pub(crate) method: Method,
+    pub(crate) body: RequestBody,
+    pub(crate) reply: ReplyBody,
+    /// Whether the head was handed to the link.
+    pub(crate) head_sent: bool,
+    /// Whether the client's connection may serve another request.
+    pub(crate) keep_alive: bool,
+    pub(crate) proxy: ProxyRun,
+    pub(crate) file: FileRun,
+    pub(crate) tunnel: Tunnel,
+    pub(crate) internal: bool,
+    pub(crate) redirects_left: u32,
+    /// The status that an error page stands for, and that the client sees unless the page says otherwise.
+    pub(crate) error_status: Option<Status>,
+    /// Whether an error page is being made: another error does not lead to another page.
+    pub(crate) in_error_page: bool,
+    /// What the client's link had sent before this exchange.
+    pub(crate) sent_before: u64,
+    /// Bytes of the reply's head.
+    pub(crate) head_bytes: u64,
+    /// Whether all of the request had been read when the exchange was closed.
+    body_read: bool,
+}
+
+/// Where an exchange stands; see the drawing above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    #[default]
+    Phases,
+    Gather,
+    Proxy,
+    File,
+    Tunnel,
+    Reply,
+    Drain,
+    Done(Ending),
+}
+
+/// How an exchange ends for its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The connection may serve the next request.
+    KeepAlive,
+    /// The connection is closed once all is sent.
+    Close,
+    /// The connection is closed at once, whatever is left unsent.
+    Abort,
+    /// As `Abort`, with a reset (`reset_timedout_connection`).
+    Reset,
+}
+
+impl Exchange {
+    /// An exchange without a request: one that ended, emptied, or a new one.
+    pub(crate) fn recycled(
+        conn: &Rc<ConnFacts>,
+        generation: &Rc<Generation>,
+        ctx: &mut Context,
+    ) -> Box<Self> {
+        let mut facts = Facts::blank(Rc::clone(conn));
+        facts.request_id = u128::from(ctx.random.next()) << 64 | u128::from(ctx.random.next());
+        let fresh = |facts| Self {
+            facts,
+            generation: Rc::clone(generation),
+            stage: Stage::Phases,
+            meta: RequestMeta::default(),
+            method: Method::Other,
+            body: RequestBody::default(),
+            reply: ReplyBody::default(),
+            head_sent: false,
+            keep_alive: false,
+            proxy: ProxyRun::default(),
+            file: FileRun::default(),
+            tunnel: Tunnel::default(),
+            internal: false,
+            redirects_left: INTERNAL_REDIRECTS_MAX,
+            error_status: None,
+            in_error_page: false,
+            sent_before: 0,
+            head_bytes: 0,
+            body_read: false,
+        };
+        match ctx.spare.pop() {
+            Some(mut used) => {
+                *used = fresh(facts);
+                used
+            }
+            None => Box::new(fresh(facts)),
+        }
+    }
+
+    /// The head is understood: the phases may begin.
+    pub(crate) fn begin(&mut self, meta: RequestMeta, generation: &Generation) {
+        self.body = RequestBody::new(meta.framing);
+        self.keep_alive = meta.keep_alive;
+        self.meta = meta;
+        if let Some(core) = self.core(generation) {
+            let keepalive = &core.keepalive;
+            let age_ms = self.facts.started.millis_since(self.facts.conn.accepted);
+            self.keep_alive &= !keepalive.timeout.is_zero()
+                && self.facts.conn_requests < keepalive.requests_max
+                && age_ms <= keepalive.time_max.0;
+        }
+    }
+
+    /// Whether nothing of the request is left unread.
+    pub(crate) const fn body_was_read(&self) -> bool {
+        self.body_read
+    }
+
+    /// A deadline of the client's connection has passed.
+    pub(crate) fn handle_client_timeout(&mut self, reason: Reason, link: &mut Link, ctx: &mut Context) {
+        let error = ClientError::Timeout;
+        self.log_error(Level::Info, &error, ctx);
+        if !self.head_sent && reason == Reason::ClientBody {
+            self.facts.reply.status = error.status();
+        }
+        self.abandon_upstream(ctx);
+        let reset =
+            self.core(&Rc::clone(&self.generation)).is_some_and(|core| core.reset_timedout_connection);
+        let _ = link;
+        self.stage = Stage::Done(if reset { Ending::Reset } else { Ending::Abort });
+    }
+
+    /// Moves every part as far as it goes.
+    pub(crate) fn advance(&mut self, link: &mut Link, ctx: &mut Context) {
+        while self.step(link, ctx) {}
+        link.flush(ctx);
+    }
+
+    /// One step. Returns whether another one may move something.
+    fn step(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
+        let before = self.stage;
+        match before {
+            Stage::Phases => self.run_phases(link, ctx),
+            Stage::Gather => self.gather(link, ctx),
+            Stage::Proxy => self.run_proxy(link, ctx),
+            Stage::File => self.run_file(link, ctx),
+            Stage::Tunnel => self.run_tunnel(link, ctx),
+            Stage::Reply => self.run_reply(link, ctx),
+            Stage::Drain => self.drain(link, ctx),
+            Stage::Done(_) => {}
+        }
+        self.stage != before
+    }
+
+    /// Waits for the whole request body, then asks the upstream.
+    fn gather(&mut self, link: &mut Link, ctx: &mut Context) {
+        if !self.pump_request_body(link, ctx) || self.notice_client_gone(link, ctx) {
+            return;
+        }
+        if let Some(error) = self.body.spill().and_then(|spill| spill.failed()) {
+            self.fail_file(error, "writing client request body", link, ctx);
+        } else if self.body.is_gathered() {
+            link.deadline.clear();
+            self.stage = Stage::Proxy;
+        }
+    }
+
+    /// Reads more of the request body. Returns whether the exchange goes on.
+    pub(crate) fn pump_request_body(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
+        let generation = Rc::clone(&self.generation);
+        let Some(core) = self.core(&generation) else { return false };
+        match self.body.pump(link, &core.client_body, ctx) {
+            Ok(()) => true,
+            Err(error) => {
+                self.fail_client(error, link, ctx);
+                false
+            }
+        }
+    }
+
+    /// Sends what is left of the reply.
+    fn run_reply(&mut self, link: &mut Link, ctx: &mut Context) {
+        self.reply.pump(link, ctx);
+        link.flush(ctx);
+        if self.body.mode() == Mode::Discard && !self.pump_request_body(link, ctx) {
+            return;
+        }
+        self.finish_if_sent(link, ctx);
+    }
+
+    /// Looks for the end of a client that waits for its reply. Returns whether it is gone.
+    pub(crate) fn notice_client_gone(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
+        if self.body.is_complete() {
+            link.want_recv(Room::Small, ctx);
+        }
+        let gone = link.broken().is_some() || link.ended_early().is_some();
+        if !gone {
+            return false;
+        }
+        let body_cut = !self.body.is_complete() && link.ended().is_some();
+        let ignored = self.stage == Stage::Proxy && self.ignores_client_abort() && !body_cut;
+        if ignored {
+            return false;
+        }
+        if !self.body.is_complete() && link.broken().is_none() && link.ended().is_none() {
+            // It ended after bytes that are still to be read.
+            return false;
+        }
+        self.fail_client(ClientError::Closed, link, ctx);
+        true
+    }
+
+    fn ignores_client_abort(&self) -> bool {
+        let generation = Rc::clone(&self.generation);
+        self.proxy_settings(&generation).is_some_and(|proxy| proxy.ignore_client_abort)
+    }
+
+    /// The location that the request is in.
+    pub(crate) fn location<'a>(&self, generation: &'a Generation) -> Option<&'a Location> {
+        generation.config.location(self.facts.location)
+    }
+
+    /// The core settings of the location that the request is in.
+    pub(crate) fn core<'a>(&self, generation: &'a Generation) -> Option<&'a CoreSettings> {
+        self.location(generation).map(|location| &*location.core)
+    }
+
+    /// The proxy settings of the location that the request is in.
+    pub(crate) fn proxy_settings<'a>(&self, generation: &'a Generation) -> Option<&'a Proxy> {
+        match &self.location(generation)?.content {
+            crate::config::Content::Proxy(proxy) => Some(proxy),
+            crate::config::Content::Files | crate::config::Content::StubStatus => None,
+        }
+    }
+
+    /// An operation on one of its files is complete.
+    pub(crate) fn handle_file(&mut self, role: FileRole, file: FileId, completion: Completion) {
+        let spill = match role {
+            FileRole::RequestBody => self.body.spill(),
+            FileRole::Reply => self.reply.spill(),
+            FileRole::Content => return self.file.handle(file, completion),
+        };
+        let Some(spill) = spill.filter(|spill| spill.is(file)) else { return };
+        match completion {
+            Completion::OpenFile { result, .. } => spill.handle_open(result),
+            Completion::WriteFile { chain, result, .. } => spill.handle_write(&chain, result),
+            Completion::ReadFile { result, .. } => spill.handle_read(result),
+            Completion::Connect { .. }
+            | Completion::Recv { .. }
+            | Completion::Send { .. }
+            | Completion::Resolve { .. } => {}
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! Read in this order: [`request`], [`response`], then [`framing`](crate::http::framing) for what the fields mean,
 //! [`chunked`] for bodies, [`encode`] for the way out.
 
+pub mod body;
 pub mod chunked;
 pub mod encode;
 mod line;

@@ -26,6 +26,18 @@ pub enum BodyFraming {
     UntilClose,
 }
 
+impl BodyFraming {
+    /// The body's length in bytes, where the head tells it.
+    #[must_use]
+    pub const fn length(self) -> Option<u64> {
+        match self {
+            Self::None => Some(0),
+            Self::Length(bytes) => Some(bytes),
+            Self::Chunked | Self::UntilClose => None,
+        }
+    }
+}
+
 /// What a request's head means for its connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestMeta {

@@ -2,6 +2,7 @@
 //!
 //! HTTP/1, HTTP/2 and FastCGI all speak these, so one exchange serves any client protocol over any upstream protocol.
 
+pub mod date;
 pub mod field;
 pub mod framing;
 pub mod head;

@@ -1,0 +1,413 @@
+//! One client's connection: heads in, exchanges through, keep-alive or an orderly end.
+//!
+//! ```text
+//!            ┌───────────── keep-alive ─────────────┐
+//!            ▼                                      │
+//! accept ─► Waiting ─► ReadingHead ─► Exchanging ───┤
+//!              │            │                       ├─► Lingering ─► closed
+//!              └── closed ──┴─ (error: Exchanging) ─┘
+//! ```
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+
+use super::Link;
+use crate::buf::Chunk;
+use crate::command::{CloseHow, Level, ListenerId, Room};
+use crate::config::{CoreSettings, Linger, Server, ServerId};
+use crate::error::ClientError;
+use crate::exchange::context::{Context, Generation};
+use crate::exchange::phases::find_server;
+use crate::exchange::{ConnFacts, Ending, Exchange, Stage};
+use crate::h1::{HeadLimits, Parsed, parse_request};
+use crate::http::framing::request_framing;
+use crate::http::{RequestHead, Span};
+use crate::route;
+use crate::time::Instant;
+use crate::timer::Reason;
+
+/// One client's connection.
+pub(crate) struct ClientConn {
+    pub(crate) link: Link,
+    pub(crate) facts: Rc<ConnFacts>,
+    /// Its listener in the present configuration; none once a reload has dropped it.
+    pub(crate) listener: Option<ListenerId>,
+    pub(crate) exchange: Option<Box<Exchange>>,
+    pub(crate) state: State,
+    /// Requests so far.
+    requests: u64,
+    /// When the first byte of the present head came.
+    head_began: Instant,
+    /// When lingering must end.
+    linger_until: Instant,
+    /// The settings of the last exchange's level, for what follows it.
+    last: Option<(Rc<Generation>, crate::config::LocationId)>,
+}
+
+/// Where a connection stands; see the drawing above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Waiting,
+    ReadingHead,
+    Exchanging,
+    Lingering,
+    Closed,
+}
+
+impl ClientConn {
+    pub(crate) fn new(link: Link, facts: Rc<ConnFacts>, now: Instant) -> Self {
+        let listener = Some(facts.listener);
+        Self {
+            link,
+            facts,
+            listener,
+            exchange: None,
+            state: State::Waiting,
+            requests: 0,
+            head_began: now,
+            linger_until: now,
+            last: None,
+        }
+    }
+
+    /// Moves everything as far as it goes.
+    pub(crate) fn drive(&mut self, ctx: &mut Context) {
+        loop {
+            match self.state {
+                State::Waiting | State::ReadingHead => {
+                    if !self.read_head(ctx) {
+                        break;
+                    }
+                }
+                State::Exchanging => {
+                    let Some(exchange) = &mut self.exchange else { break };
+                    exchange.advance(&mut self.link, ctx);
+                    let Stage::Done(ending) = exchange.stage else { break };
+                    self.end_exchange(ending, ctx);
+                }
+                State::Lingering => {
+                    self.linger(ctx);
+                    break;
+                }
+                State::Closed => break,
+            }
+        }
+    }
+
+    /// Waits for the first request of a connection that was just accepted.
+    pub(crate) fn wait_first(&mut self, ctx: &mut Context) {
+        let generation = Rc::clone(&ctx.generation);
+        if let Some(server) = self.default_server(&generation) {
+            self.link.set_deadline(server.client_header_timeout, Reason::ClientHeader, ctx);
+        }
+        self.link.want_recv(Room::Small, ctx);
+    }
+
+    fn default_server<'a>(&self, generation: &'a Generation) -> Option<&'a Server> {
+        generation.config.server(self.default_server_id(generation))
+    }
+
+    fn default_server_id(&self, generation: &Generation) -> ServerId {
+        let listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
+        listener.map_or(ServerId::default(), |listener| listener.default_server)
+    }
+
+    /// Looks for a head in what was read. Returns whether something moved.
+    fn read_head(&mut self, ctx: &mut Context) -> bool {
+        let Some(bytes) = self.link.take_head_input() else { return self.wait_for_more(ctx) };
+        let generation = Rc::clone(&ctx.generation);
+        let Some(server) = self.default_server(&generation) else {
+            self.close(CloseHow::Graceful, ctx);
+            return false;
+        };
+        if self.state == State::Waiting {
+            self.state = State::ReadingHead;
+            self.head_began = ctx.now.instant;
+            ctx.tally.waiting -= 1;
+            ctx.tally.reading += 1;
+            self.link.set_deadline(server.client_header_timeout, Reason::ClientHeader, ctx);
+        }
+        ctx.ready_fields();
+        match parse_request(&bytes, &mut ctx.fields, &limits(server)) {
+            Ok(Parsed::Partial) => {
+                self.link.gather(&bytes);
+                self.wait_for_more(ctx)
+            }
+            Ok(Parsed::Complete { head, len }) => {
+                self.link.put_back(bytes.slice(len..bytes.len()));
+                self.begin_exchange(head, len, &generation, ctx);
+                true
+            }
+            Err(error) => {
+                self.begin_failed(&bytes, error, &generation, ctx);
+                true
+            }
+        }
+    }
+
+    /// More is needed: asks for it, or notices that none will come.
+    fn wait_for_more(&mut self, ctx: &mut Context) -> bool {
+        if self.link.ended().is_none() {
+            self.link.want_recv(Room::Small, ctx);
+            return false;
+        }
+        if self.state == State::ReadingHead && self.link.has_partial_head() {
+            let generation = Rc::clone(&ctx.generation);
+            let bytes = self.link.take_gathered();
+            self.begin_failed(&bytes, ClientError::Closed, &generation, ctx);
+            return true;
+        }
+        self.close(CloseHow::Graceful, ctx);
+        false
+    }
+
+    fn begin_exchange(
+        &mut self,
+        head: RequestHead,
+        len: usize,
+        generation: &Rc<Generation>,
+        ctx: &mut Context,
+    ) {
+        let mut exchange = self.new_exchange(head, generation, ctx);
+        exchange.facts.request_length = len as u64;
+        let default = self.default_server_id(generation);
+        let prepared = prepare(&mut exchange, generation, default);
+        self.enter(exchange, ctx);
+        if let Err(error) = prepared
+            && let Some(exchange) = &mut self.exchange
+        {
+            exchange.keep_alive = false;
+            exchange.fail_client(error, &mut self.link, ctx);
+        }
+    }
+
+    /// A head that cannot be understood: the exchange exists to answer it and to log it.
+    fn begin_failed(
+        &mut self,
+        bytes: &Chunk,
+        error: ClientError,
+        generation: &Rc<Generation>,
+        ctx: &mut Context,
+    ) {
+        let head = RequestHead { bytes: bytes.clone(), line: first_line(bytes), ..RequestHead::default() };
+        let mut exchange = self.new_exchange(head, generation, ctx);
+        exchange.facts.request_length = bytes.len() as u64;
+        exchange.keep_alive = false;
+        let default = self.default_server_id(generation);
+        find_server(&mut exchange, generation, default);
+        self.enter(exchange, ctx);
+        if let Some(exchange) = &mut self.exchange {
+            if matches!(error, ClientError::Closed | ClientError::Timeout) {
+                exchange.facts.reply.status = if error == ClientError::Closed {
+                    crate::http::Status::BAD_REQUEST
+                } else {
+                    error.status()
+                };
+                exchange.log_error(Level::Info, &error, ctx);
+                exchange.stage = Stage::Done(Ending::Abort);
+            } else {
+                exchange.fail_client(error, &mut self.link, ctx);
+            }
+        }
+    }
+
+    fn new_exchange(
+        &mut self,
+        head: RequestHead,
+        generation: &Rc<Generation>,
+        ctx: &mut Context,
+    ) -> Box<Exchange> {
+        self.requests += 1;
+        ctx.tally.requests += 1;
+        let mut exchange = Exchange::recycled(&self.facts, generation, ctx);
+        exchange.facts.head = head;
+        exchange.facts.conn_requests = self.requests;
+        exchange.facts.started = self.head_began;
+        exchange.method = exchange.facts.head.method();
+        exchange.sent_before = self.link.sent_bytes();
+        exchange
+    }
+
+    fn enter(&mut self, exchange: Box<Exchange>, ctx: &mut Context) {
+        self.link.deadline.clear();
+        if self.state == State::Waiting {
+            ctx.tally.waiting -= 1;
+        } else {
+            ctx.tally.reading -= 1;
+        }
+        ctx.tally.writing += 1;
+        self.state = State::Exchanging;
+        self.exchange = Some(exchange);
+    }
+
+    fn end_exchange(&mut self, ending: Ending, ctx: &mut Context) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        exchange.close(&self.link, ctx);
+        ctx.tally.writing -= 1;
+        let unread = !exchange.body_was_read() || self.link.has_input();
+        self.last = Some((Rc::clone(&exchange.generation), exchange.facts.location));
+        ctx.spare_exchange(exchange);
+        match ending {
+            Ending::KeepAlive => self.wait_next(ctx),
+            Ending::Close => self.close_orderly(unread, ctx),
+            Ending::Abort | Ending::Reset => {
+                ctx.tally.waiting += 1;
+                self.state = State::Waiting;
+                let how = if ending == Ending::Reset { CloseHow::Reset } else { CloseHow::Graceful };
+                self.close(how, ctx);
+            }
+        }
+    }
+
+    /// Waits for the next request; it may be here already.
+    fn wait_next(&mut self, ctx: &mut Context) {
+        self.state = State::Waiting;
+        ctx.tally.waiting += 1;
+        if self.link.has_input() {
+            return;
+        }
+        let last = self.last.clone();
+        if let Some(core) = settings(last.as_ref()) {
+            self.link.set_deadline(core.keepalive.timeout, Reason::Keepalive, ctx);
+        }
+        if ctx.draining || self.listener.is_none() {
+            self.close(CloseHow::Graceful, ctx);
+        }
+    }
+
+    /// The reply is out: closes at once, or reads on for a while so that the client gets to see it.
+    fn close_orderly(&mut self, unread: bool, ctx: &mut Context) {
+        ctx.tally.waiting += 1;
+        self.state = State::Waiting;
+        let last = self.last.clone();
+        let Some(core) = settings(last.as_ref()) else { return self.close(CloseHow::Graceful, ctx) };
+        let lingers = match core.lingering.when {
+            Linger::Never => false,
+            Linger::WhenUnread => unread,
+            Linger::Always => true,
+        };
+        if !lingers || self.link.ended_early().is_some() {
+            return self.close(CloseHow::Graceful, ctx);
+        }
+        self.state = State::Lingering;
+        self.linger_until = ctx.now.instant + core.lingering.time;
+        self.link.shutdown_when_sent(ctx);
+        self.linger(ctx);
+    }
+
+    /// Drops what still comes, until the end, the silence or the bound.
+    fn linger(&mut self, ctx: &mut Context) {
+        self.link.inbox().truncate(0);
+        if self.link.ended_early().is_some()
+            || self.link.broken().is_some()
+            || ctx.now.instant >= self.linger_until
+        {
+            return self.close(CloseHow::Graceful, ctx);
+        }
+        let last = self.last.clone();
+        let timeout = settings(last.as_ref()).map_or(crate::time::Millis(0), |core| core.lingering.timeout);
+        let at = (ctx.now.instant + timeout).min(self.linger_until);
+        self.link.set_deadline_at(at, Reason::Linger, ctx);
+        self.link.want_recv(Room::Large, ctx);
+    }
+
+    /// A deadline has passed.
+    pub(crate) fn handle_timeout(&mut self, reason: Reason, ctx: &mut Context) {
+        match reason {
+            Reason::ClientHeader if self.state == State::ReadingHead => {
+                let generation = Rc::clone(&ctx.generation);
+                let bytes = self.link.take_gathered();
+                self.begin_failed(&bytes, ClientError::Timeout, &generation, ctx);
+                self.drive(ctx);
+            }
+            Reason::ClientHeader | Reason::Keepalive => self.close(CloseHow::Graceful, ctx),
+            Reason::Linger if self.state == State::Lingering => self.close(CloseHow::Graceful, ctx),
+            Reason::ClientBody | Reason::ClientSend | Reason::Linger => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.handle_client_timeout(reason, &mut self.link, ctx);
+                }
+                self.drive(ctx);
+            }
+            Reason::RateLimit
+            | Reason::UpstreamConnect
+            | Reason::UpstreamSend
+            | Reason::UpstreamRead
+            | Reason::UpstreamIdle => self.drive(ctx),
+        }
+    }
+
+    /// Ends the connection now.
+    pub(crate) fn close(&mut self, how: CloseHow, ctx: &mut Context) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.close(&self.link, ctx);
+            ctx.tally.writing -= 1;
+            ctx.spare_exchange(exchange);
+        } else {
+            match self.state {
+                State::Waiting | State::Lingering => ctx.tally.waiting -= 1,
+                State::ReadingHead => ctx.tally.reading -= 1,
+                State::Exchanging | State::Closed => {}
+            }
+        }
+        self.state = State::Closed;
+        self.link.close(how, ctx);
+    }
+
+    /// Whether the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Whether it has had a reply.
+    pub(crate) const fn has_served(&self) -> bool {
+        self.requests > 0
+    }
+
+    /// Whether nothing is under way: a reload or a shutdown may close it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == State::Waiting && !self.link.has_input()
+    }
+}
+
+/// Everything between a parsed head and the phases.
+fn prepare(exchange: &mut Exchange, generation: &Generation, default: ServerId) -> Result<(), ClientError> {
+    // The default server answers for a head that names none, and for errors before a name is known.
+    find_server(exchange, generation, default);
+    let meta = request_framing(&exchange.facts.head)?;
+    if let Some(host) = &meta.host {
+        exchange.facts.host = host.name.clone();
+        exchange.facts.request_port = host.port;
+    }
+    find_server(exchange, generation, default);
+    let merge = generation.config.server(exchange.facts.server).is_none_or(|server| server.merge_slashes);
+    let target = exchange.facts.head.target;
+    let target = exchange.facts.head.bytes.slice(target.range());
+    exchange.facts.set_target(route::normalise(&target, merge)?);
+    exchange.begin(meta, generation);
+    Ok(())
+}
+
+const fn limits(server: &Server) -> HeadLimits {
+    let (number, bytes) = server.large_client_header_buffers;
+    HeadLimits {
+        line_bytes_max: bytes,
+        field_bytes_max: bytes,
+        total_bytes_max: number.saturating_mul(bytes),
+        fields_max: server.headers_max,
+        ignore_invalid_headers: server.ignore_invalid_headers,
+        underscores: server.underscores_in_headers,
+    }
+}
+
+fn settings(last: Option<&(Rc<Generation>, crate::config::LocationId)>) -> Option<&CoreSettings> {
+    let (generation, location) = last?;
+    generation.config.location(*location).map(|location| &*location.core)
+}
+
+/// The first line of what came, for the log, without its end.
+fn first_line(bytes: &Chunk) -> Span {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+    let rest = bytes.get(start..).unwrap_or_default();
+    let len = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+    Span { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
+}

@@ -1,0 +1,271 @@
+//! One end of a byte stream.
+//!
+//! The rules of [`command`](crate::command) live here: one `Recv` and one `Send` in flight, no `Recv` while there are
+//! unread bytes (that is the backpressure), a half-close only when all is sent.
+
+use alloc::vec::Vec;
+
+use crate::buf::{Buf, Chain, Chunk};
+use crate::command::{CloseHow, Command, ConnId, IoError, Room};
+use crate::exchange::context::Context;
+use crate::time::{Instant, Millis};
+use crate::timer::{Deadline, Reason};
+
+/// One end of a byte stream.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The connection's key.
+    pub(crate) id: ConnId,
+    /// The deadline in force.
+    pub(crate) deadline: Deadline,
+    /// Bytes that were read and not yet understood.
+    inbox: Chunk,
+    /// The beginning of a head whose end has not come yet; its end will be looked for in `inbox`.
+    gathered: Vec<u8>,
+    ended: Option<Ended>,
+    receiving: bool,
+    out: Chain,
+    sending_bytes: usize,
+    /// All bytes that the other end has taken.
+    sent_bytes: u64,
+    /// All bytes that came.
+    received_bytes: u64,
+    broken: Option<IoError>,
+    finish: Finish,
+}
+
+/// How the incoming direction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// In order.
+    Eof,
+    /// With an error.
+    Failed(IoError),
+}
+
+/// What becomes of the outgoing direction when all is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finish {
+    Open,
+    ShutdownWhenSent,
+    Shut,
+}
+
+impl Link {
+    pub(crate) fn new(id: ConnId) -> Self {
+        Self {
+            id,
+            deadline: Deadline::default(),
+            inbox: Chunk::empty(),
+            gathered: Vec::new(),
+            ended: None,
+            receiving: false,
+            out: Chain::new(),
+            sending_bytes: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            broken: None,
+            finish: Finish::Open,
+        }
+    }
+
+    /// The unread bytes; whoever understands some advances it.
+    pub(crate) const fn inbox(&mut self) -> &mut Chunk {
+        &mut self.inbox
+    }
+
+    /// Whether there are unread bytes.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Whether the beginning of a head waits for its end.
+    pub(crate) fn has_partial_head(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    /// The unread bytes from the beginning of the head on, in one piece; none until a line end has come since the last
+    /// look, because no head can be complete before.
+    pub(crate) fn take_head_input(&mut self) -> Option<Chunk> {
+        if self.gathered.is_empty() {
+            return (!self.inbox.is_empty()).then(|| core::mem::take(&mut self.inbox));
+        }
+        let news = core::mem::take(&mut self.inbox);
+        if news.is_empty() {
+            return None;
+        }
+        self.gathered.extend_from_slice(&news);
+        let whole = core::mem::take(&mut self.gathered);
+        if memchr::memchr(b'\n', &news).is_none() && whole.len() < GATHER_BLIND_MAX {
+            self.gathered = whole;
+            return None;
+        }
+        Some(Chunk::from_vec(whole))
+    }
+
+    /// Puts the beginning of a head aside until more comes.
+    pub(crate) fn gather(&mut self, partial: &Chunk) {
+        debug_assert!(self.gathered.is_empty());
+        self.gathered.extend_from_slice(partial);
+    }
+
+    /// The beginning of a head whose end will not come.
+    pub(crate) fn take_gathered(&mut self) -> Chunk {
+        Chunk::from_vec(core::mem::take(&mut self.gathered))
+    }
+
+    /// Puts bytes back that were taken and not understood.
+    pub(crate) fn put_back(&mut self, rest: Chunk) {
+        debug_assert!(self.inbox.is_empty());
+        self.inbox = rest;
+    }
+
+    /// How the incoming direction ended, once all that came before is read.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.ended.filter(|_| self.inbox.is_empty())
+    }
+
+    /// How the incoming direction ended, whatever is still unread.
+    pub(crate) const fn ended_early(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Why nothing can be sent any more.
+    pub(crate) const fn broken(&self) -> Option<IoError> {
+        self.broken
+    }
+
+    /// Asks for more bytes, unless some are unread, asked for, or impossible.
+    pub(crate) fn want_recv(&mut self, room: Room, ctx: &mut Context) {
+        if !self.receiving && self.ended.is_none() && self.inbox.is_empty() {
+            self.receiving = true;
+            ctx.commands.push_back(Command::Recv { conn: self.id, room });
+        }
+    }
+
+    /// A `Recv` is complete.
+    pub(crate) fn handle_recv(&mut self, result: Result<Buf, IoError>) {
+        debug_assert!(self.receiving && self.inbox.is_empty());
+        self.receiving = false;
+        match result {
+            Ok(buf) if buf.is_empty() => self.ended = Some(Ended::Eof),
+            Ok(buf) => {
+                self.received_bytes += buf.len() as u64;
+                self.inbox = buf.freeze();
+            }
+            Err(error) => self.ended = Some(Ended::Failed(error)),
+        }
+    }
+
+    /// Links bytes behind what is to be sent.
+    pub(crate) fn queue(&mut self, chunk: Chunk) {
+        debug_assert!(self.finish == Finish::Open);
+        if self.broken.is_none() {
+            self.out.push(chunk);
+        }
+    }
+
+    /// Sends what is queued, if nothing is in flight; then half-closes if that was asked for.
+    pub(crate) fn flush(&mut self, ctx: &mut Context) {
+        self.flush_at_most(usize::MAX, ctx);
+    }
+
+    /// As [`flush`](Self::flush), but at most `bytes_max` bytes of it.
+    pub(crate) fn flush_at_most(&mut self, bytes_max: usize, ctx: &mut Context) {
+        if self.sending_bytes > 0 {
+            return;
+        }
+        let chain = self.out.split_to(bytes_max.min(SEND_BYTES_MAX));
+        if !chain.is_empty() {
+            self.sending_bytes = chain.len();
+            ctx.commands.push_back(Command::Send { conn: self.id, chain });
+        } else if self.finish == Finish::ShutdownWhenSent && self.out.is_empty() {
+            self.finish = Finish::Shut;
+            if self.broken.is_none() {
+                ctx.commands.push_back(Command::Shutdown { conn: self.id });
+            }
+        }
+    }
+
+    /// A `Send` is complete. Returns whether it failed.
+    pub(crate) fn handle_sent(&mut self, mut chain: Chain, result: Result<usize, IoError>) {
+        debug_assert!(self.sending_bytes == chain.len());
+        self.sending_bytes = 0;
+        match result {
+            Ok(taken) => {
+                self.sent_bytes += taken as u64;
+                chain.advance(taken);
+                if !chain.is_empty() {
+                    self.out.prepend(chain);
+                }
+            }
+            Err(error) => {
+                self.broken = Some(error);
+                self.out.clear();
+            }
+        }
+    }
+
+    /// Half-closes when all is sent.
+    pub(crate) fn shutdown_when_sent(&mut self, ctx: &mut Context) {
+        if self.finish == Finish::Open {
+            self.finish = Finish::ShutdownWhenSent;
+        }
+        self.flush(ctx);
+    }
+
+    /// Whether the outgoing direction is closed or will be.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.finish != Finish::Open
+    }
+
+    /// Bytes that wait to be sent, those in flight included.
+    pub(crate) const fn unsent_bytes(&self) -> usize {
+        self.out.len() + self.sending_bytes
+    }
+
+    /// Whether a `Send` is in flight.
+    pub(crate) const fn is_sending(&self) -> bool {
+        self.sending_bytes > 0
+    }
+
+    /// Whether a `Recv` is in flight.
+    pub(crate) const fn is_receiving(&self) -> bool {
+        self.receiving
+    }
+
+    /// All bytes that the other end has taken.
+    pub(crate) const fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// All bytes that came.
+    pub(crate) const fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Sets or moves the deadline to `span` from now.
+    pub(crate) fn set_deadline(&mut self, span: Millis, reason: Reason, ctx: &mut Context) {
+        let at = ctx.now.instant + span;
+        self.set_deadline_at(at, reason, ctx);
+    }
+
+    /// Sets or moves the deadline.
+    pub(crate) fn set_deadline_at(&mut self, at: Instant, reason: Reason, ctx: &mut Context) {
+        self.deadline.set(&mut ctx.timers, self.id, at, reason);
+    }
+
+    /// Ends the connection. Nothing may be asked of it afterwards.
+    pub(crate) fn close(&mut self, how: CloseHow, ctx: &mut Context) {
+        self.deadline.disarm(&mut ctx.timers);
+        self.out.clear();
+        self.inbox = Chunk::empty();
+        ctx.commands.push_back(Command::Close { conn: self.id, how });
+    }
+}
+
+/// How much one `Send` carries at the most, in bytes: a slow reader's progress shows at this grain.
+pub(crate) const SEND_BYTES_MAX: usize = 256 * 1024;
+
+/// How much of a head is gathered without a line end before it is looked at anyway, for its limits, in bytes.
+const GATHER_BLIND_MAX: usize = 1024;

@@ -1,0 +1,12 @@
+//! Connections: what is common to both sides, the client's, the upstream's.
+//!
+//! A [`Link`] is one end of a byte stream: what was read and not yet understood, what is to be sent, and which
+//! operations are in flight. [`client`] and [`upstream`] put the HTTP/1 machines on top of it.
+
+pub(crate) mod client;
+pub(crate) mod link;
+pub(crate) mod upstream;
+
+pub(crate) use client::ClientConn;
+pub(crate) use link::Link;
+pub(crate) use upstream::UpstreamConn;

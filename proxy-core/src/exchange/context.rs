@@ -1,0 +1,344 @@
+//! What every machine of a worker may use: the outgoing queues, the timers, the memory, the table of connections.
+//!
+//! It holds no logic. Whoever is being driven is taken out of the table first, so that it and the context can be
+//! borrowed side by side.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::vars::Env;
+use super::{Exchange, Facts};
+use crate::buf::{Chunk, Pool};
+use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report, ResolveId};
+use crate::config::{AccessLog, Config, UpstreamId};
+use crate::conn::{ClientConn, UpstreamConn};
+use crate::http::Field;
+use crate::http::date::DateCache;
+use crate::log::LogBuffers;
+use crate::shared::Shared;
+use crate::slab::Slab;
+use crate::time::Now;
+use crate::timer::Wheel;
+use crate::upstream::Group;
+
+/// The memory that a worker's buffers come from. The driver reads into the same pools.
+#[derive(Clone)]
+pub struct Pools {
+    /// For heads: [`Room::Small`](crate::command::Room).
+    pub small: Pool,
+    /// For bodies: [`Room::Large`](crate::command::Room).
+    pub large: Pool,
+}
+
+impl Pools {
+    /// The sizes that were measured to be best: heads in 4 KiB, bodies in 32 KiB, some of each kept.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self { small: Pool::new(4 * 1024, 256), large: Pool::new(32 * 1024, 64) }
+    }
+}
+
+/// A worker's services and queues.
+pub(crate) struct Context {
+    pub(crate) now: Now,
+    pub(crate) commands: VecDeque<Command>,
+    pub(crate) reports: VecDeque<Report>,
+    pub(crate) timers: Wheel,
+    pub(crate) pools: Pools,
+    pub(crate) conns: Slab<Conn>,
+    pub(crate) files: Slab<FileOwner>,
+    pub(crate) resolves: Slab<ConnId>,
+    pub(crate) shared: Arc<Shared>,
+    /// The configuration for whatever begins now.
+    pub(crate) generation: Rc<Generation>,
+    /// For text under construction; empty between uses.
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) random: Random,
+    pub(crate) logs: LogBuffers,
+    /// Exchanges that ended, kept for their allocations.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what is kept")]
+    pub(crate) spare: Vec<Box<Exchange>>,
+    /// Clients that are connected.
+    pub(crate) clients: usize,
+    pub(crate) draining: bool,
+    drained: bool,
+    /// Counters of this turn.
+    pub(crate) tally: Tally,
+    pub(crate) dates: DateCache,
+    /// The vector that the next head's fields go into.
+    pub(crate) fields: Vec<Field>,
+    spare_fields: Vec<Vec<Field>>,
+    /// For a single value under construction; empty between uses.
+    pub(crate) value: Vec<u8>,
+}
+
+/// What a turn adds to the process's counters, once for all of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) accepted: u64,
+    pub(crate) handled: u64,
+    pub(crate) requests: u64,
+    pub(crate) active: i64,
+    pub(crate) reading: i64,
+    pub(crate) writing: i64,
+    pub(crate) waiting: i64,
+}
+
+/// A configuration in use by this worker, with the state that belongs to its upstream groups.
+pub(crate) struct Generation {
+    pub(crate) config: Arc<Config>,
+    pub(crate) groups: Vec<Rc<RefCell<Group>>>,
+}
+
+impl Generation {
+    /// A configuration whose groups take over the state of `previous` where they are the same.
+    pub(crate) fn new(config: Arc<Config>, previous: Option<&Self>) -> Self {
+        let groups = config.upstreams.iter().map(|upstream| {
+            let same = previous.and_then(|old| {
+                let place = old.config.upstreams.iter().position(|other| other.is_same_group(upstream))?;
+                old.groups.get(place).cloned()
+            });
+            same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream))))
+        });
+        let groups = groups.collect();
+        Self { config, groups }
+    }
+
+    pub(crate) fn group(&self, id: UpstreamId) -> Option<&Rc<RefCell<Group>>> {
+        self.groups.get(id.0 as usize)
+    }
+}
+
+/// Who a connection's key belongs to.
+pub(crate) enum Conn {
+    /// A client.
+    Client(Box<ClientConn>),
+    /// A client that is being driven at this moment.
+    Driven,
+    /// An upstream's connection that works for an exchange of this client.
+    Working { client: ConnId },
+    /// An upstream's connection that waits in its pool.
+    Idle(Box<UpstreamConn>),
+}
+
+/// Who a file belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileOwner {
+    pub(crate) client: ConnId,
+    pub(crate) role: FileRole,
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileRole {
+    /// The temporary file of a request body.
+    RequestBody,
+    /// The temporary file of a reply.
+    Reply,
+    /// A file that is served.
+    Content,
+}
+
+impl Context {
+    pub(crate) fn new(
+        generation: Rc<Generation>,
+        shared: Arc<Shared>,
+        pools: Pools,
+        seed: u64,
+        now: Now,
+    ) -> Self {
+        Self {
+            now,
+            commands: VecDeque::new(),
+            reports: VecDeque::new(),
+            timers: Wheel::new(now.instant),
+            pools,
+            conns: Slab::default(),
+            files: Slab::default(),
+            resolves: Slab::default(),
+            shared,
+            generation,
+            scratch: Vec::with_capacity(4096),
+            random: Random::new(seed),
+            logs: LogBuffers::default(),
+            spare: Vec::new(),
+            clients: 0,
+            draining: false,
+            drained: false,
+            tally: Tally::default(),
+            dates: DateCache::default(),
+            fields: Vec::new(),
+            spare_fields: Vec::new(),
+            value: Vec::new(),
+        }
+    }
+
+    /// What a template may look at besides its exchange.
+    pub(crate) fn env<'a>(&'a self, generation: &'a Generation) -> Env<'a> {
+        Env { config: &generation.config, shared: &self.shared, now: self.now }
+    }
+
+    /// Writes a line to an access log, if its condition holds.
+    pub(crate) fn log_access(&mut self, log: &AccessLog, facts: &Facts, generation: &Generation) {
+        let env = Env { config: &generation.config, shared: &self.shared, now: self.now };
+        if let Some(condition) = &log.condition {
+            let mut value = core::mem::take(&mut self.value);
+            value.clear();
+            condition.write(facts, &env, &mut value);
+            let holds = !value.is_empty() && value != b"0";
+            self.value = value;
+            if !holds {
+                return;
+            }
+        }
+        self.logs.write(log, facts, &env);
+    }
+
+    /// Publishes what the last turn counted.
+    pub(crate) fn publish_tally(&mut self) {
+        let tally = core::mem::take(&mut self.tally);
+        let counters = &self.shared.counters;
+        let add = |counter: &AtomicU64, change: i64| {
+            if change != 0 {
+                counter.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+            }
+        };
+        for (counter, change) in [
+            (&counters.accepted, tally.accepted.cast_signed()),
+            (&counters.handled, tally.handled.cast_signed()),
+            (&counters.requests, tally.requests.cast_signed()),
+            (&counters.active, tally.active),
+            (&counters.reading, tally.reading),
+            (&counters.writing, tally.writing),
+            (&counters.waiting, tally.waiting),
+        ] {
+            add(counter, change);
+        }
+    }
+
+    /// Says so when the last connection of a worker that drains is gone.
+    pub(crate) fn report_drained(&mut self) {
+        if self.draining && !self.drained && self.clients == 0 {
+            self.drained = true;
+            self.publish_tally();
+            self.reports.push_back(Report::Drained);
+        }
+    }
+
+    /// `worker_connections` is reached: closes a client that waits for its next request, if there is one.
+    pub(crate) fn shed_idle_client(&mut self) -> bool {
+        let idle = self.conns.iter().find_map(|(key, conn)| match conn {
+            Conn::Client(client) if client.is_idle() && client.has_served() => Some(key),
+            Conn::Client(_) | Conn::Driven | Conn::Working { .. } | Conn::Idle(_) => None,
+        });
+        let Some(key) = idle else { return false };
+        if let Some(Conn::Client(mut client)) = self.conns.remove(key) {
+            client.close(CloseHow::Graceful, self);
+            self.tally.active -= 1;
+            self.clients -= 1;
+        }
+        true
+    }
+
+    /// nginx's words for a worker that is full.
+    pub(crate) fn log_worker_connections(&mut self) {
+        let most = self.generation.config.process.worker_connections;
+        let message = alloc::format!("{most} worker_connections are not enough").into_bytes();
+        self.reports.push_back(Report::Error { log: 0, level: Level::Alert, message });
+    }
+
+    /// Makes `fields` ready for the next head: a vector that an earlier one left, if there is one.
+    pub(crate) fn ready_fields(&mut self) {
+        if self.fields.capacity() == 0
+            && let Some(spare) = self.spare_fields.pop()
+        {
+            self.fields = spare;
+        }
+    }
+
+    /// Takes a head's vector back.
+    pub(crate) fn recycle_fields(&mut self, mut fields: Vec<Field>) {
+        if fields.capacity() > 0 && self.spare_fields.len() < SPARE_EXCHANGES_MAX {
+            fields.clear();
+            self.spare_fields.push(fields);
+        }
+    }
+
+    /// Keeps an exchange that ended for its allocations.
+    pub(crate) fn spare_exchange(&mut self, exchange: Box<Exchange>) {
+        if self.spare.len() < SPARE_EXCHANGES_MAX {
+            self.spare.push(exchange);
+        }
+    }
+
+    /// Asks for a file to be opened.
+    pub(crate) fn open_file(
+        &mut self,
+        client: ConnId,
+        role: FileRole,
+        path: Arc<[u8]>,
+        mode: OpenMode,
+    ) -> FileId {
+        let file = FileId(self.files.insert(FileOwner { client, role }));
+        self.commands.push_back(Command::OpenFile { file, path, mode });
+        file
+    }
+
+    /// Closes a file.
+    pub(crate) fn close_file(&mut self, file: FileId) {
+        if self.files.remove(file.0).is_some() {
+            self.commands.push_back(Command::CloseFile { file });
+        }
+    }
+
+    /// Asks for a name's addresses.
+    pub(crate) fn resolve(&mut self, client: ConnId, name: Arc<str>) -> ResolveId {
+        let id = ResolveId(self.resolves.insert(client));
+        self.commands.push_back(Command::Resolve { id, name });
+        id
+    }
+
+    /// The bytes in `scratch` as a chunk, in a pool's block if they fit; `scratch` is empty afterwards.
+    pub(crate) fn take_scratch(&mut self) -> Chunk {
+        let mut buf = if self.scratch.len() <= self.pools.small.block_bytes() {
+            self.pools.small.take()
+        } else {
+            self.pools.large.take()
+        };
+        if buf.try_extend(&self.scratch) {
+            self.scratch.clear();
+            return buf.freeze();
+        }
+        Chunk::from_vec(core::mem::take(&mut self.scratch))
+    }
+}
+
+/// The splitmix64 generator: fast, seeded, and good enough for identifiers and jitter; never for secrets.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+/// The error of an operation on a file that has failed before.
+pub(crate) const FILE_LOST: IoError = IoError { errno: 5 };
+
+/// How many ended exchanges are kept for their allocations.
+const SPARE_EXCHANGES_MAX: usize = 64;

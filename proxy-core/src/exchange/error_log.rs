@@ -1,0 +1,31 @@
+//! What an exchange has to say in the error log, and to which files it goes.
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::fmt::Display;
+
+use super::Exchange;
+use super::context::Context;
+use crate::command::{Level, Report};
+use crate::log::error_line;
+
+impl Exchange {
+    /// Writes `message` with all that is known of this exchange to the error logs of its location that want `level`.
+    pub(crate) fn log_error(&self, level: Level, message: &dyn Display, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(core) = self.core(&generation) else { return };
+        for log in core.error_logs.iter().filter(|log| level <= log.level) {
+            let text = format!("{message}");
+            let mut line = Vec::with_capacity(256);
+            error_line::write(&mut line, &text, &self.facts, &generation.config);
+            ctx.reports.push_back(Report::Error { log: log.log, level, message: line });
+        }
+    }
+
+    /// A request that goes round in circles.
+    pub(crate) fn log_cycle(&self, doing: &[u8], ctx: &mut Context) {
+        let message = format!("{}{}\"", doing.escape_ascii(), self.facts.uri.escape_ascii());
+        self.log_error(Level::Error, &message, ctx);
+    }
+}

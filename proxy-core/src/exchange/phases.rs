@@ -1,0 +1,195 @@
+//! nginx's phases up to the content handler: server rewrite, find location, rewrite, access, content.
+
+use alloc::rc::Rc;
+
+use super::context::{Context, Generation};
+use super::request_body::Mode;
+use super::{Exchange, Stage};
+use crate::config::{Content, LocationId, RewriteOp, ServerId};
+use crate::conn::Link;
+use crate::error::ClientError;
+use crate::http::{Method, Status};
+
+/// What a phase says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The next phase goes on.
+    Continue,
+    /// The exchange is taken care of, or waits for something.
+    Handled,
+}
+
+impl Exchange {
+    /// Runs the phases from the server's rewrite directives on.
+    pub(crate) fn run_phases(&mut self, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        self.enter_server_level(&generation);
+        if self.run_server_rewrite(&generation, link, ctx) == Verdict::Handled {
+            return;
+        }
+        self.find_location(&generation, link, ctx);
+    }
+
+    /// The server's own settings apply until a location is found.
+    pub(crate) fn enter_server_level(&mut self, generation: &Generation) {
+        if let Some(server) = generation.config.server(self.facts.server) {
+            self.facts.location = server.root;
+        }
+    }
+
+    fn run_server_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) -> Verdict {
+        let Some(server) = generation.config.server(self.facts.server) else { return Verdict::Continue };
+        self.run_rewrite(&server.rewrite, generation, link, ctx)
+    }
+
+    /// Finds the location of the present URI and goes on in it.
+    pub(crate) fn find_location(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+        let Some(server) = generation.config.server(self.facts.server) else { return };
+        let found = server.tree.find(&self.facts.uri);
+        if found.add_slash.is_some() {
+            if let Some(location) = found.add_slash {
+                self.facts.location = location;
+            }
+            self.redirect_to_slash(link, ctx);
+            return;
+        }
+        self.facts.location = found.location.unwrap_or(server.root);
+        if let Some((regex, captures)) = found.captures {
+            self.facts.set_captures(regex, captures);
+        }
+        let internal_only = self.location(generation).is_some_and(|location| location.internal);
+        if internal_only && !self.internal {
+            self.fail_status(Status::NOT_FOUND, link, ctx);
+            return;
+        }
+        self.enter_location(generation, link, ctx);
+    }
+
+    /// Goes on in the location that was found: its rewrite directives, access, content.
+    pub(crate) fn enter_location(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+        if !self.check_body_size(generation, link, ctx) {
+            return;
+        }
+        let Some(location) = self.location(generation) else { return };
+        if self.run_rewrite(&location.rewrite, generation, link, ctx) == Verdict::Handled {
+            return;
+        }
+        self.run_content(generation, link, ctx);
+    }
+
+    /// Refuses a body that is announced to be larger than this location takes, before any of it is read.
+    fn check_body_size(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) -> bool {
+        let announced = self.meta.framing.length().unwrap_or(0);
+        let max = self.core(generation).and_then(|core| core.client_body.bytes_max);
+        let too_large = max.is_some_and(|max| announced > max);
+        if too_large && self.body.mode() == Mode::Untouched && self.error_status.is_none() {
+            self.fail_client(ClientError::BodyTooLarge { bytes: announced }, link, ctx);
+            return false;
+        }
+        true
+    }
+
+    fn run_content(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+        let Some(location) = self.location(generation) else { return };
+        match &location.content {
+            Content::Proxy(proxy) => {
+                let buffer = proxy.request_buffering;
+                self.start_proxy(buffer, link, ctx);
+            }
+            Content::StubStatus => self.respond_stub_status(link, ctx),
+            Content::Files if matches!(self.method, Method::Get | Method::Head) => {
+                self.drop_request_body(ctx);
+                self.start_files(link, ctx);
+            }
+            Content::Files => self.refuse_method(link, ctx),
+        }
+    }
+
+    /// Files answer GET and HEAD: a POST to one that could be served gets 405, as does any other method.
+    fn refuse_method(&mut self, link: &mut Link, ctx: &mut Context) {
+        self.fail_status(Status::METHOD_NOT_ALLOWED, link, ctx);
+    }
+
+    /// Nobody wants the request's body: what comes of it is dropped.
+    pub(crate) fn drop_request_body(&mut self, ctx: &mut Context) {
+        if self.body.mode() == Mode::Untouched {
+            self.body.set_mode(Mode::Discard, ctx);
+        }
+    }
+
+    /// The body is wanted: tells a client that waits with it to go on.
+    pub(crate) fn want_request_body(&mut self, mode: Mode, link: &mut Link, ctx: &mut Context) {
+        if self.body.mode() != Mode::Untouched {
+            return;
+        }
+        self.body.set_mode(mode, ctx);
+        if core::mem::take(&mut self.meta.expect_continue) && !self.body.is_complete() && !link.has_input() {
+            link.queue(crate::buf::Chunk::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+            link.flush(ctx);
+        }
+    }
+
+    /// Restarts with another URI inside the same server. `arguments` replaces the old ones.
+    pub(crate) fn redirect_internally(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.redirects_left == 0 {
+            let message = b"rewrite or internal redirection cycle while internally redirecting to \"";
+            self.log_cycle(message, ctx);
+            self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+            return;
+        }
+        self.redirects_left -= 1;
+        self.internal = true;
+        self.facts.uri_unchanged = false;
+        self.forget_attempts(ctx);
+        self.stage = Stage::Phases;
+        self.run_phases(link, ctx);
+    }
+
+    /// Goes on in a named location; the URI stays as it is.
+    pub(crate) fn enter_named(&mut self, name: &[u8], link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let named = generation.config.server(self.facts.server).and_then(|server| {
+            server.named.iter().find(|(candidate, _)| **candidate == *name).map(|(_, location)| *location)
+        });
+        let Some(location) = named.filter(|_| self.redirects_left > 0) else {
+            self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+            return;
+        };
+        self.redirects_left -= 1;
+        self.internal = true;
+        self.forget_attempts(ctx);
+        self.facts.location = location;
+        self.stage = Stage::Phases;
+        self.enter_location(&generation, link, ctx);
+    }
+
+    /// Runs a level's rewrite directives.
+    pub(crate) fn run_rewrite(
+        &mut self,
+        program: &[RewriteOp],
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> Verdict {
+        for op in program {
+            if let RewriteOp::Return { status, text } = op {
+                self.respond_return(*status, text.as_ref(), generation, link, ctx);
+                return Verdict::Handled;
+            }
+        }
+        Verdict::Continue
+    }
+}
+
+/// Chooses the server of a request by its host; the listener's default one where nobody has that name.
+pub(crate) fn find_server(exchange: &mut Exchange, generation: &Generation, default: ServerId) {
+    let listener = generation.config.listeners.get(exchange.facts.conn.listener.0 as usize);
+    let host = exchange.facts.host.clone();
+    let found = listener.and_then(|listener| listener.names.find(&host));
+    exchange.facts.server = found.as_ref().map_or(default, |(server, _)| *server);
+    if let Some((_, Some((regex, captures)))) = found {
+        exchange.facts.set_captures(regex, captures);
+    }
+    exchange.facts.location =
+        generation.config.server(exchange.facts.server).map_or(LocationId::default(), |server| server.root);
+}

@@ -1,0 +1,216 @@
+//! One attempt: a server, a connection to it, and how both are given back.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+
+use super::{Phase, Seat};
+use crate::command::{CloseHow, Command, ConnId, ConnectOptions};
+use crate::config::{Proxy, Target, UpstreamId};
+use crate::conn::{Link, UpstreamConn};
+use crate::error::UpstreamError;
+use crate::exchange::context::{Conn, Context, Generation};
+use crate::exchange::{Exchange, Stage, Try};
+use crate::timer::Reason;
+use crate::upstream::Outcome;
+
+impl Exchange {
+    /// Asks the next server; ends with 502 if there is none.
+    pub(crate) fn next_attempt(&mut self, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let now = ctx.now.instant;
+        let began = *self.proxy.began.get_or_insert(now);
+        let upstream = match &proxy.target {
+            Target::Upstream(id) => *id,
+            Target::Dynamic(_) => return self.attempt_failed(UpstreamError::NoLiveServers, link, ctx),
+        };
+        let Some(group) = generation.group(upstream) else { return };
+        let exhausted =
+            proxy.next_upstream.tries_max > 0 && self.proxy.tries >= proxy.next_upstream.tries_max;
+        let total = proxy.next_upstream.timeout_total;
+        let late = self.proxy.tries > 0 && !total.is_zero() && now > began + total;
+        let chosen =
+            if exhausted || late { None } else { group.borrow_mut().choose(&mut self.proxy.tried, now) };
+        let Some(server) = chosen else { return self.no_server_left(upstream, &generation, link, ctx) };
+        self.proxy.tries += 1;
+        self.proxy.seat = Some(Seat { group: Rc::clone(group), server });
+        self.open_try(upstream, server, &generation, ctx);
+        let pooled = group.borrow_mut().pool.take(server);
+        match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
+            Some(conn) => self.proxy.conn = Some(conn),
+            None => self.connect(upstream, proxy, link, ctx),
+        }
+        if self.proxy.phase != Phase::Connecting {
+            self.begin_request(ctx);
+        }
+    }
+
+    fn open_try(&mut self, upstream: UpstreamId, server: usize, generation: &Generation, ctx: &Context) {
+        let address = generation.group(upstream).and_then(|group| group.borrow().address(server).cloned());
+        self.facts.tries.push(Try {
+            upstream: Some(upstream),
+            address,
+            name: "".into(),
+            status: None,
+            started: ctx.now.instant,
+            connect_us: Some(0),
+            header_us: None,
+            response_us: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            response_length: 0,
+            last_of_group: false,
+        });
+    }
+
+    fn connect(&mut self, upstream: UpstreamId, proxy: &Proxy, link: &Link, ctx: &mut Context) {
+        let Some(attempt) = self.facts.tries.last_mut() else { return };
+        attempt.connect_us = None;
+        let Some(address) = attempt.address.clone() else { return };
+        let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
+        let mut conn = Box::new(UpstreamConn::new(id, upstream, ctx.now.instant));
+        let options = ConnectOptions { bind: proxy.bind, keepalive: proxy.socket_keepalive };
+        ctx.commands.push_back(Command::Connect { conn: id, address, options });
+        conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
+        self.proxy.phase = Phase::Connecting;
+        self.proxy.conn = Some(conn);
+    }
+
+    /// The connection stands.
+    pub(super) fn connected(&mut self, ctx: &mut Context) {
+        if let Some(conn) = self.proxy.conn.as_mut() {
+            conn.link.deadline.clear();
+        }
+        let now = ctx.now.instant;
+        if let Some(attempt) = self.facts.tries.last_mut() {
+            attempt.connect_us = Some(now.as_micros() - attempt.started.as_micros());
+        }
+        self.begin_request(ctx);
+    }
+
+    /// Writes the request's head, and as much of its body as is at hand.
+    fn begin_request(&mut self, ctx: &mut Context) {
+        self.proxy.phase = Phase::Exchanging;
+        self.proxy.request_sent = false;
+        self.write_request_head(ctx);
+        if let Some(conn) = self.proxy.conn.as_mut() {
+            conn.link.flush(ctx);
+            conn.want_recv(ctx);
+        }
+    }
+
+    fn no_server_left(
+        &mut self,
+        upstream: UpstreamId,
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
+        let error = match self.proxy.fault {
+            Some(error) => error,
+            None => {
+                let group = generation.config.upstream(upstream);
+                let name = group.map(|group| group.name.clone()).unwrap_or_default();
+                self.open_try(upstream, usize::MAX, generation, ctx);
+                if let Some(attempt) = self.facts.tries.last_mut() {
+                    attempt.name = name;
+                    attempt.connect_us = None;
+                    attempt.response_us = Some(0);
+                    attempt.status = Some(UpstreamError::NoLiveServers.status());
+                }
+                self.log_error(crate::command::Level::Error, &UpstreamError::NoLiveServers, ctx);
+                if let Some(group) = generation.group(upstream) {
+                    group.borrow_mut().forgive();
+                }
+                UpstreamError::NoLiveServers
+            }
+        };
+        self.stage = Stage::Proxy;
+        self.fail_status(error.status(), link, ctx);
+    }
+
+    /// Gives server and connection back. `reusable` says that the connection may serve another request.
+    pub(crate) fn end_attempt(&mut self, outcome: Outcome, reusable: bool, ctx: &mut Context) {
+        let now = ctx.now.instant;
+        if let Some(attempt) = self.facts.tries.last_mut()
+            && self.proxy.conn.is_some()
+        {
+            attempt.response_us.get_or_insert(now.as_micros() - attempt.started.as_micros());
+        }
+        let seat = self.proxy.seat.take();
+        if let Some(seat) = &seat {
+            seat.group.borrow_mut().settle(seat.server, outcome, now);
+        }
+        self.proxy.phase = Phase::Idle;
+        self.proxy.request_ended = false;
+        let Some(mut conn) = self.proxy.conn.take() else { return };
+        match seat {
+            Some(seat) if reusable && !ctx.draining => keep(conn, &seat, &self.generation, ctx),
+            _ => {
+                ctx.conns.remove(conn.link.id.0);
+                conn.link.close(CloseHow::Graceful, ctx);
+            }
+        }
+    }
+
+    /// Whether this attempt runs on a connection that had served before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.proxy.conn.as_ref().is_some_and(|conn| conn.requests > 1)
+    }
+
+    /// Lets a server that was tried be tried again: its pooled connection was dead, it was not.
+    pub(super) fn let_server_be_tried_again(&mut self) {
+        if let Some(seat) = &self.proxy.seat {
+            self.proxy.tried.remove(seat.server);
+        }
+    }
+}
+
+/// A connection from the pool for this client's use.
+fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<UpstreamConn>> {
+    let slot = ctx.conns.get_mut(id.0)?;
+    if !matches!(slot, Conn::Idle(_)) {
+        return None;
+    }
+    match core::mem::replace(slot, Conn::Working { client }) {
+        Conn::Idle(mut conn) => {
+            conn.link.deadline.clear();
+            conn.requests += 1;
+            Some(conn)
+        }
+        Conn::Client(_) | Conn::Driven | Conn::Working { .. } => None,
+    }
+}
+
+/// Puts a connection into its group's pool, or closes it where the group's limits say so.
+fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, generation: &Generation, ctx: &mut Context) {
+    let now = ctx.now.instant;
+    let id = conn.link.id;
+    let limits = generation.config.upstream(conn.upstream);
+    let worn = limits.is_none_or(|limits| {
+        conn.requests >= limits.keepalive_requests || now > conn.opened + limits.keepalive_time
+    });
+    if worn {
+        ctx.conns.remove(id.0);
+        return conn.link.close(CloseHow::Graceful, ctx);
+    }
+    if let Some(limits) = limits {
+        conn.link.set_deadline(limits.keepalive_timeout, Reason::UpstreamIdle, ctx);
+    }
+    conn.seat = Some(seat.clone());
+    conn.reset();
+    conn.want_recv(ctx);
+    if let Some(slot) = ctx.conns.get_mut(id.0) {
+        *slot = Conn::Idle(conn);
+    }
+    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id, now) {
+        close_idle(evicted, ctx);
+    }
+}
+
+/// Closes a connection that waits in no pool any more.
+pub(crate) fn close_idle(id: ConnId, ctx: &mut Context) {
+    if let Some(Conn::Idle(mut conn)) = ctx.conns.remove(id.0) {
+        conn.link.close(CloseHow::Graceful, ctx);
+    }
+}

@@ -1,0 +1,118 @@
+//! An attempt failed: who is told, and whether another server may be asked.
+//!
+//! A request is sent again only if that is safe: nothing was passed on to the client, the body is still at hand, the
+//! condition is one that `proxy_next_upstream` names, and the method is idempotent or nothing had been sent yet. A
+//! connection from the pool that turns out to be dead counts against nobody and does not use up a try.
+
+use alloc::rc::Rc;
+
+use super::Phase;
+use crate::command::{IoError, Level};
+use crate::config::NextUpstream;
+use crate::conn::Link;
+use crate::error::UpstreamError;
+use crate::exchange::context::Context;
+use crate::exchange::{Exchange, Stage};
+use crate::http::Status;
+use crate::upstream::Outcome;
+
+impl Exchange {
+    /// The present attempt failed with `error`.
+    pub(crate) fn attempt_failed(&mut self, error: UpstreamError, link: &mut Link, ctx: &mut Context) {
+        self.log_error(Level::Error, &error, ctx);
+        let dead_in_pool = self.is_reused() && was_dead(error) && !self.head_sent;
+        if let Some(attempt) = self.facts.tries.last_mut() {
+            attempt.status.get_or_insert(error.status());
+        }
+        self.proxy.fault = Some(error);
+        if self.head_sent || self.proxy.phase == Phase::Body {
+            self.end_attempt(Outcome::Failure, false, ctx);
+            self.reply.cut();
+            self.stage = Stage::Reply;
+            return;
+        }
+        let generation = Rc::clone(&self.generation);
+        let may_retry = self
+            .proxy_settings(&generation)
+            .is_some_and(|proxy| self.may_retry(proxy.next_upstream.covers(error), &proxy.next_upstream));
+        let outcome = if dead_in_pool { Outcome::Neutral } else { Outcome::Failure };
+        if dead_in_pool {
+            self.proxy.tries = self.proxy.tries.saturating_sub(1);
+            self.let_server_be_tried_again();
+        }
+        self.end_attempt(outcome, false, ctx);
+        if may_retry {
+            self.retry(link, ctx);
+        } else {
+            self.fail_status(error.status(), link, ctx);
+        }
+    }
+
+    /// A reply came whose status `proxy_next_upstream` names. Returns whether another server is asked instead.
+    pub(super) fn retry_for_status(&mut self, status: Status, link: &mut Link, ctx: &mut Context) -> bool {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return false };
+        let next = &proxy.next_upstream;
+        if !next.statuses.contains(&status) {
+            return false;
+        }
+        let more = self
+            .proxy
+            .seat
+            .as_ref()
+            .is_some_and(|seat| seat.group.borrow().usable() > self.facts.tries.len())
+            && (next.tries_max == 0 || self.proxy.tries < next.tries_max);
+        if !more || !self.may_retry(true, next) {
+            return false;
+        }
+        let forgiving = matches!(status.0, 403 | 404);
+        self.end_attempt(if forgiving { Outcome::Neutral } else { Outcome::Failure }, false, ctx);
+        self.facts.upstream_head = None;
+        self.retry(link, ctx);
+        true
+    }
+
+    fn may_retry(&self, covered: bool, next: &NextUpstream) -> bool {
+        let replayable = !self.proxy.body_gone;
+        let safe =
+            next.non_idempotent || !self.proxy.request_sent || self.facts.head.method().is_idempotent();
+        covered && replayable && safe
+    }
+
+    fn retry(&mut self, link: &mut Link, ctx: &mut Context) {
+        if let Some(spill) = self.body.spill() {
+            spill.rewind();
+        }
+        self.proxy.request_ended = false;
+        self.proxy.request_sent = false;
+        self.next_attempt(link, ctx);
+    }
+}
+
+impl NextUpstream {
+    /// Whether a failure is one of those that the directive names.
+    #[must_use]
+    pub fn covers(&self, error: UpstreamError) -> bool {
+        match error {
+            UpstreamError::ConnectTimeout | UpstreamError::SendTimeout | UpstreamError::RecvTimeout => {
+                self.timeout
+            }
+            UpstreamError::Connect(error) if error == IoError::TIMED_OUT => self.timeout,
+            UpstreamError::Connect(_)
+            | UpstreamError::Send(_)
+            | UpstreamError::Recv(_)
+            | UpstreamError::ClosedBeforeHead
+            | UpstreamError::ClosedInBody
+            | UpstreamError::NoLiveServers => self.error,
+            UpstreamError::InvalidHeader
+            | UpstreamError::HeaderTooBig
+            | UpstreamError::InvalidFraming
+            | UpstreamError::Unasked => self.invalid_header,
+        }
+    }
+}
+
+/// Errors that a connection shows when its other end had closed it while it waited.
+const fn was_dead(error: UpstreamError) -> bool {
+    matches!(error, UpstreamError::Send(_) | UpstreamError::Recv(_) | UpstreamError::ClosedBeforeHead)
+}

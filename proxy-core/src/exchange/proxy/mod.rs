@@ -1,0 +1,275 @@
+//! `proxy_pass`: asking an upstream, and another one if that fails.
+//!
+//! ```text
+//!          ┌──────────────── next server ◄───────────────┐
+//!          ▼                                             │ failed, and a retry is legal
+//! start ─► choose ─► Connecting ─► Exchanging ─► head ───┴─► body ─► end ─► pool or close
+//!              └──── from the pool ──┘  │
+//!                                       └─ 101 ─► Tunnel
+//! ```
+//! - [`attempt`]: which server, which connection.
+//! - [`request`]: the head that it gets.
+//! - [`reply`]: what it answers.
+//! - [`failure`]: whose fault it was, and whether another server is asked.
+
+pub(crate) mod attempt;
+mod failure;
+mod reply;
+mod request;
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use core::cell::RefCell;
+
+use super::context::Context;
+use super::request_body::Mode;
+use super::{Exchange, Stage};
+use crate::command::{Completion, ConnId, IoError, Room};
+use crate::conn::link::Ended;
+use crate::conn::{Link, UpstreamConn};
+use crate::error::UpstreamError;
+use crate::http::framing::BodyFraming;
+use crate::time::Instant;
+use crate::timer::Reason;
+use crate::upstream::{Group, Tried};
+
+/// What is known while upstreams are asked.
+#[derive(Debug, Default)]
+pub(crate) struct ProxyRun {
+    /// The connection in use, with the group and the server that it belongs to.
+    pub(crate) conn: Option<Box<UpstreamConn>>,
+    pub(crate) seat: Option<Seat>,
+    phase: Phase,
+    tried: Tried,
+    tries: u32,
+    /// When the first server was asked.
+    began: Option<Instant>,
+    /// Whether bytes of the request may have reached this server.
+    request_sent: bool,
+    /// How the request's body is framed towards the upstream.
+    framing: BodyFraming,
+    /// Whether all of the request was handed to the link.
+    request_ended: bool,
+    /// Whether the body was partly handed to a server and cannot be sent again.
+    body_gone: bool,
+    /// Whether a Upgrade was asked for.
+    pub(crate) upgrade_asked: bool,
+    /// How much of a reply may wait, as the location and X-Accel-Buffering have it.
+    room: Option<super::reply_body::Room>,
+    /// The last try's fault, for the status if there is no other server.
+    fault: Option<UpstreamError>,
+}
+
+/// A server that this exchange is counted at.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) group: Rc<RefCell<Group>>,
+    pub(crate) server: usize,
+}
+
+/// How far the present attempt is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// No server was chosen.
+    #[default]
+    Idle,
+    /// The connection is being made.
+    Connecting,
+    /// The request goes out and the head is awaited.
+    Exchanging,
+    /// The head was passed on; the body follows.
+    Body,
+    /// The reply has ended.
+    Ended,
+}
+
+impl Exchange {
+    /// Begins to ask upstreams, once the request's body is there if it is to be there first.
+    pub(crate) fn start_proxy(&mut self, buffer: bool, link: &mut Link, ctx: &mut Context) {
+        self.want_request_body(if buffer { Mode::Buffer } else { Mode::Stream }, link, ctx);
+        self.stage = if buffer && !self.body.is_complete() { Stage::Gather } else { Stage::Proxy };
+        if self.stage == Stage::Gather {
+            self.set_body_deadline(link, ctx);
+        }
+    }
+
+    fn set_body_deadline(&self, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        if let Some(core) = self.core(&generation) {
+            link.set_deadline(core.client_body.timeout, Reason::ClientBody, ctx);
+        }
+    }
+
+    /// Moves the request and the reply as far as they go.
+    pub(crate) fn run_proxy(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.proxy.phase == Phase::Idle {
+            self.next_attempt(link, ctx);
+        }
+        if self.stage == Stage::Proxy {
+            self.pump_request(link, ctx);
+        }
+        if self.stage == Stage::Proxy {
+            self.pump_reply(link, ctx);
+        }
+        if self.stage == Stage::Proxy && !self.notice_client_gone(link, ctx) {
+            self.watch_both(link, ctx);
+        }
+    }
+
+    /// Moves what the client sends to the upstream.
+    fn pump_request(&mut self, link: &mut Link, ctx: &mut Context) {
+        let streams = self.body.mode() == Mode::Stream;
+        if streams && !self.body.is_complete() && !self.pump_request_body(link, ctx) {
+            return;
+        }
+        let Some(conn) = self.proxy.conn.as_mut() else { return };
+        if self.proxy.phase == Phase::Connecting || self.proxy.request_ended {
+            return conn.link.flush(ctx);
+        }
+        if streams {
+            if conn.link.unsent_bytes() < REQUEST_BYTES_MAX {
+                let mut held = self.body.take_held();
+                if !held.is_empty() {
+                    self.proxy.body_gone = true;
+                    conn.queue_body(&mut held, self.proxy.framing, ctx);
+                }
+                if self.body.is_complete() {
+                    conn.queue_body_end(self.proxy.framing, ctx);
+                    self.proxy.request_ended = true;
+                } else if self.body.held().is_empty() {
+                    // What was taken makes room: ask for more at once.
+                    conn.link.flush(ctx);
+                    self.pump_request_body(link, ctx);
+                    return;
+                }
+            }
+        } else if let Some(spill) = self.body.spill() {
+            if let Some(error) = spill.failed() {
+                return self.fail_file(error, "reading client request body", link, ctx);
+            }
+            if conn.link.unsent_bytes() < REQUEST_BYTES_MAX {
+                if let Some(chunk) = spill.take() {
+                    conn.link.queue(chunk);
+                }
+                spill.want_read(ctx);
+                self.proxy.request_ended = spill.unread() == 0;
+            }
+        }
+        conn.link.flush(ctx);
+    }
+
+    /// Sets the deadlines of both sides for what they are waited for.
+    fn watch_both(&mut self, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let starved = self.proxy.room.as_ref().is_some_and(|room| !self.reply.has_room(link, room));
+        if let Some(conn) = self.proxy.conn.as_mut() {
+            match self.proxy.phase {
+                Phase::Connecting => {}
+                _ if conn.link.unsent_bytes() > 0 => {
+                    conn.link.set_deadline(proxy.send_timeout, Reason::UpstreamSend, ctx);
+                }
+                Phase::Exchanging | Phase::Body if self.proxy.request_ended && !starved => {
+                    conn.link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
+                }
+                Phase::Idle | Phase::Exchanging | Phase::Body | Phase::Ended => conn.link.deadline.clear(),
+            }
+        }
+        if link.is_sending() && self.head_sent {
+            if let Some(core) = self.core(&generation) {
+                link.set_deadline(core.send_timeout, Reason::ClientSend, ctx);
+            }
+        } else if !self.body.is_complete() && self.body.mode() == Mode::Stream && link.is_receiving() {
+            self.set_body_deadline(link, ctx);
+        } else {
+            link.deadline.clear();
+        }
+    }
+
+    /// Something happened to the upstream's connection.
+    pub(crate) fn handle_upstream(
+        &mut self,
+        id: ConnId,
+        completion: Completion,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
+        let Some(conn) = self.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
+        match completion {
+            Completion::Connect { result, .. } => match result {
+                Ok(_) => self.connected(ctx),
+                Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
+            },
+            Completion::Recv { result, .. } => conn.link.handle_recv(result),
+            Completion::Send { chain, result, .. } => {
+                let taken = result.unwrap_or(0);
+                conn.link.handle_sent(chain, result);
+                self.proxy.request_sent |= taken > 0;
+                if let Some(attempt) = self.facts.tries.last_mut() {
+                    attempt.bytes_sent += taken as u64;
+                }
+            }
+            Completion::OpenFile { .. }
+            | Completion::ReadFile { .. }
+            | Completion::WriteFile { .. }
+            | Completion::Resolve { .. } => {}
+        }
+    }
+
+    /// A deadline of the upstream's connection has passed.
+    pub(crate) fn handle_upstream_timeout(&mut self, reason: Reason, link: &mut Link, ctx: &mut Context) {
+        if self.stage == Stage::Tunnel {
+            return self.end_tunnel(ctx);
+        }
+        let error = match reason {
+            Reason::UpstreamConnect => UpstreamError::ConnectTimeout,
+            Reason::UpstreamSend => UpstreamError::SendTimeout,
+            Reason::UpstreamRead
+            | Reason::UpstreamIdle
+            | Reason::ClientHeader
+            | Reason::ClientBody
+            | Reason::ClientSend
+            | Reason::Keepalive
+            | Reason::Linger
+            | Reason::RateLimit => UpstreamError::RecvTimeout,
+        };
+        self.attempt_failed(error, link, ctx);
+    }
+
+    /// A name was looked up.
+    pub(crate) fn handle_resolved(&mut self, completion: Completion, link: &mut Link, ctx: &mut Context) {
+        let _ = (completion, link, ctx);
+    }
+
+    /// Ends the present attempt, if there is one, for reasons that are not the upstream's.
+    pub(crate) fn abandon_upstream(&mut self, ctx: &mut Context) {
+        self.end_attempt(crate::upstream::Outcome::Neutral, false, ctx);
+    }
+
+    /// Forgets which servers were asked: the request goes to another location.
+    pub(crate) fn forget_attempts(&mut self, ctx: &mut Context) {
+        self.abandon_upstream(ctx);
+        if let Some(attempt) = self.facts.tries.last_mut() {
+            attempt.last_of_group = true;
+        }
+        self.proxy = ProxyRun { body_gone: self.proxy.body_gone, ..ProxyRun::default() };
+    }
+}
+
+impl UpstreamConn {
+    /// Asks for the reply's next bytes.
+    pub(crate) fn want_recv(&mut self, ctx: &mut Context) {
+        self.link.want_recv(Room::Large, ctx);
+    }
+
+    /// How its incoming direction ended.
+    pub(crate) fn ended_with(&self) -> Option<Option<IoError>> {
+        self.link.ended().map(|ended| match ended {
+            Ended::Eof => None,
+            Ended::Failed(error) => Some(error),
+        })
+    }
+}
+
+/// How much of a request is handed to an upstream's link before it has taken some of it, in bytes.
+const REQUEST_BYTES_MAX: usize = 128 * 1024;

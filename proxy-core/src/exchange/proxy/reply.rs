@@ -1,0 +1,362 @@
+//! What the upstream answers: interim replies, the head, the body, and the end of it.
+
+use alloc::rc::Rc;
+
+use super::Phase;
+use crate::buf::Chunk;
+use crate::config::{Proxy, ProxyHttpVersion};
+use crate::conn::Link;
+use crate::error::UpstreamError;
+use crate::exchange::context::{Context, Generation};
+use crate::exchange::reply_body::{ReplyFraming, Room};
+use crate::exchange::request_body::Mode;
+use crate::exchange::{Exchange, Stage};
+use crate::h1::body::{BodyDecoder, Decoded};
+use crate::h1::{Parsed, ResponseLimits, parse_response};
+use crate::http::framing::{ResponseMeta, response_framing};
+use crate::http::{BodyFraming, HeaderId, Method, ResponseHead, Status, Version};
+use crate::upstream::Outcome;
+
+impl Exchange {
+    /// Moves what the upstream sent to the client.
+    pub(super) fn pump_reply(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.proxy.phase == Phase::Exchanging {
+            self.read_heads(link, ctx);
+        }
+        if self.proxy.phase == Phase::Body && self.stage == Stage::Proxy {
+            self.read_body(link, ctx);
+        }
+        if self.stage == Stage::Proxy && self.head_sent {
+            self.spill_reply(link, ctx);
+            self.reply.pump(link, ctx);
+            link.flush(ctx);
+        }
+    }
+
+    /// Reads heads up to the final one; interim ones are passed on or stepped over.
+    fn read_heads(&mut self, link: &mut Link, ctx: &mut Context) {
+        let mut interim = 0;
+        while self.proxy.phase == Phase::Exchanging && self.stage == Stage::Proxy {
+            match self.read_head(ctx) {
+                Ok(None) => break,
+                Ok(Some((head, meta))) if meta.upgraded && self.proxy.upgrade_asked => {
+                    self.start_tunnel(head, meta, link, ctx);
+                }
+                Ok(Some((_, meta))) if meta.upgraded => {
+                    return self.attempt_failed(UpstreamError::InvalidFraming, link, ctx);
+                }
+                Ok(Some((head, _))) if head.status.is_some_and(Status::is_interim) => {
+                    interim += 1;
+                    if interim > INTERIM_MAX {
+                        return self.attempt_failed(UpstreamError::InvalidFraming, link, ctx);
+                    }
+                    self.pass_interim(&head, link, ctx);
+                }
+                Ok(Some((head, meta))) => self.accept_head(head, meta, link, ctx),
+                Err(error) => return self.attempt_failed(error, link, ctx),
+            }
+        }
+        self.look_for_end_before_head(link, ctx);
+    }
+
+    fn look_for_end_before_head(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.proxy.phase != Phase::Exchanging || self.stage != Stage::Proxy {
+            return;
+        }
+        let Some(conn) = self.proxy.conn.as_mut() else { return };
+        let error = match (conn.ended_with(), conn.link.broken()) {
+            (Some(Some(error)), _) => UpstreamError::Recv(error),
+            (Some(None), Some(error)) => UpstreamError::Send(error),
+            (Some(None), None) => UpstreamError::ClosedBeforeHead,
+            // It takes no more, but it may have answered already: its reply is awaited.
+            (None, _) => return conn.want_recv(ctx),
+        };
+        self.attempt_failed(error, link, ctx);
+    }
+
+    fn read_head(
+        &mut self,
+        ctx: &mut Context,
+    ) -> Result<Option<(ResponseHead, ResponseMeta)>, UpstreamError> {
+        let generation = Rc::clone(&self.generation);
+        let total_bytes_max =
+            self.proxy_settings(&generation).map_or(0, |proxy| proxy.buffering.head_bytes_max);
+        let Some(conn) = self.proxy.conn.as_mut() else { return Ok(None) };
+        let Some(mut bytes) = conn.link.take_head_input() else { return Ok(None) };
+        ctx.ready_fields();
+        let limits = ResponseLimits { total_bytes_max, fields_max: FIELDS_MAX };
+        match parse_response(&bytes, &mut ctx.fields, &limits)? {
+            Parsed::Partial => {
+                conn.link.gather(&bytes);
+                Ok(None)
+            }
+            Parsed::Complete { head, len } => {
+                bytes.advance(len);
+                conn.link.put_back(bytes);
+                let method = self.method_sent();
+                let meta = response_framing(&head, method)?;
+                if let Some(attempt) = self.facts.tries.last_mut() {
+                    attempt.status = head.status;
+                    attempt.bytes_received += len as u64;
+                    let now = ctx.now.instant.as_micros();
+                    attempt.header_us.get_or_insert(now - attempt.started.as_micros());
+                }
+                Ok(Some((head, meta)))
+            }
+        }
+    }
+
+    /// The method that the upstream saw: it decides whether the reply has a body.
+    fn method_sent(&self) -> Method {
+        self.method
+    }
+
+    /// 103 Early Hints go to clients that know interim replies; a 100 was ours to give, and others mean nothing.
+    fn pass_interim(&mut self, head: &ResponseHead, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(core) = self.core(&generation) else { return };
+        let wanted = core.early_hints.is_empty()
+            || core.early_hints.iter().any(|template| {
+                let value = self.evaluate(template, &generation, ctx);
+                !value.is_empty() && value != b"0"
+            });
+        let known = self.facts.head.version >= Version::Http11;
+        if head.status != Some(Status::EARLY_HINTS) || !wanted || !known {
+            return;
+        }
+        let mut out = core::mem::take(&mut ctx.scratch);
+        crate::h1::encode::status_line(&mut out, Status::EARLY_HINTS, b"Early Hints");
+        for field in &head.fields {
+            let (name, value) = head.pair(field);
+            if !crate::http::is_hop_by_hop(field.id) && field.id != HeaderId::ContentLength {
+                crate::h1::encode::field(&mut out, name, value);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        ctx.scratch = out;
+        let chunk = ctx.take_scratch();
+        link.queue(chunk);
+        link.flush(ctx);
+    }
+
+    /// The final head: another server, an error page, or on to the client with it.
+    fn accept_head(&mut self, head: ResponseHead, meta: ResponseMeta, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let status = head.status.unwrap_or_default();
+        if self.retry_for_status(status, link, ctx) {
+            return;
+        }
+        let intercepted =
+            proxy.intercept_errors && status.0 >= 300 && self.has_error_page(status, &generation);
+        if intercepted {
+            self.facts.upstream_head = Some(head);
+            self.end_attempt(Outcome::Success, false, ctx);
+            return self.fail_status(status, link, ctx);
+        }
+        if self.follow_accel_redirect(&head, proxy, link, ctx) {
+            return;
+        }
+        self.proxy.room = Some(self.reply_room(&head, proxy));
+        self.facts.reply.status = self.error_status.unwrap_or(status);
+        if let Some(conn) = self.proxy.conn.as_mut() {
+            conn.decoder = BodyDecoder::new(meta.framing);
+            conn.keep_alive = meta.keep_alive;
+        }
+        let framing = self.client_framing(&meta, &generation);
+        self.keep_alive &= framing != ReplyFraming::UntilClose;
+        if !self.request_is_consumed() && self.body.mode() != Mode::Stream {
+            self.body.set_mode(Mode::Discard, ctx);
+        }
+        self.write_proxied_head(head, &meta, framing, &generation, ctx);
+        self.reply.begin(framing);
+        self.proxy.phase = Phase::Body;
+        self.take_body_at_hand(link, ctx);
+        if !self.head_sent {
+            self.send_head(link, ctx);
+        }
+    }
+
+    /// Decodes what came with the head, so that a small body leaves in the head's buffer.
+    fn take_body_at_hand(&mut self, link: &mut Link, ctx: &mut Context) {
+        if let Err(error) = self.decode_body(link) {
+            self.send_head(link, ctx);
+            self.attempt_failed(error, link, ctx);
+        }
+    }
+
+    fn has_error_page(&self, status: Status, generation: &Generation) -> bool {
+        !self.in_error_page
+            && self
+                .core(generation)
+                .is_some_and(|core| core.error_pages.iter().any(|page| page.status == status))
+    }
+
+    /// How much may wait for the client, in memory and in a file.
+    fn reply_room(&self, head: &ResponseHead, proxy: &Proxy) -> Room {
+        let buffering = &proxy.buffering;
+        let on = match head.value(HeaderId::XAccelBuffering) {
+            Some(value) if !proxy.ignore_headers.accel_buffering && value.eq_ignore_ascii_case(b"yes") => {
+                true
+            }
+            Some(value) if !proxy.ignore_headers.accel_buffering && value.eq_ignore_ascii_case(b"no") => {
+                false
+            }
+            _ => buffering.on,
+        };
+        Room {
+            memory_bytes_max: if on { buffering.memory_bytes_max } else { buffering.head_bytes_max },
+            file_bytes_max: if on { buffering.file_bytes_max } else { 0 },
+            directory: alloc::sync::Arc::clone(&buffering.temp_path),
+        }
+    }
+
+    /// The reply's framing towards the client.
+    fn client_framing(&self, meta: &ResponseMeta, generation: &Generation) -> ReplyFraming {
+        let status = self.facts.reply.status;
+        if self.method == Method::Head || status.is_bodiless() {
+            return ReplyFraming::None;
+        }
+        match meta.framing {
+            BodyFraming::None => ReplyFraming::Length(0),
+            BodyFraming::Length(bytes) => ReplyFraming::Length(bytes),
+            BodyFraming::Chunked | BodyFraming::UntilClose => {
+                let allowed = self.core(generation).is_none_or(|core| core.chunked_transfer_encoding);
+                if self.client_takes_chunks() && allowed {
+                    ReplyFraming::Chunked
+                } else {
+                    ReplyFraming::UntilClose
+                }
+            }
+        }
+    }
+
+    /// Decodes what is there and asks for more, as far as there is room for it.
+    fn read_body(&mut self, link: &mut Link, ctx: &mut Context) {
+        if let Err(error) = self.decode_body(link) {
+            return self.attempt_failed(error, link, ctx);
+        }
+        let Some(conn) = self.proxy.conn.as_mut() else { return };
+        if conn.decoder.is_ended() {
+            return self.end_of_reply(ctx);
+        }
+        match conn.ended_with() {
+            Some(None) if conn.decoder.ends_with_connection() => {
+                self.reply.end(Chunk::empty());
+                self.end_of_reply(ctx);
+            }
+            Some(None) => self.attempt_failed(UpstreamError::ClosedInBody, link, ctx),
+            Some(Some(error)) => self.attempt_failed(UpstreamError::Recv(error), link, ctx),
+            None => {
+                let room = self.proxy.room.as_ref().is_none_or(|room| self.reply.has_room(link, room));
+                if room && let Some(conn) = self.proxy.conn.as_mut() {
+                    conn.want_recv(ctx);
+                }
+            }
+        }
+    }
+
+    fn decode_body(&mut self, link: &Link) -> Result<(), UpstreamError> {
+        let generation = Rc::clone(&self.generation);
+        let pass_trailers = self.proxy_settings(&generation).is_some_and(|proxy| proxy.pass_trailers);
+        let Some(conn) = self.proxy.conn.as_mut() else { return Ok(()) };
+        let room = self.proxy.room.as_ref();
+        if conn.decoder.is_ended() && !self.reply.source_ended() {
+            self.reply.end(Chunk::empty());
+        }
+        while !conn.decoder.is_ended()
+            && conn.link.has_input()
+            && room.is_none_or(|room| self.reply.has_room(link, room))
+        {
+            let before = conn.link.inbox().len();
+            let decoded = conn.decoder.decode(conn.link.inbox())?;
+            let used = (before - conn.link.inbox().len()) as u64;
+            if let Some(attempt) = self.facts.tries.last_mut() {
+                attempt.bytes_received += used;
+            }
+            match decoded {
+                Decoded::NeedMore => {}
+                Decoded::Data(data) => {
+                    if let Some(attempt) = self.facts.tries.last_mut() {
+                        attempt.response_length += data.len() as u64;
+                    }
+                    self.reply.push(data);
+                    if conn.decoder.is_ended() {
+                        self.reply.end(Chunk::empty());
+                    }
+                }
+                Decoded::End(trailers) => {
+                    self.reply.end(if pass_trailers { trailers } else { Chunk::empty() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All of the reply was read: the connection goes back to its pool, unless something speaks against it.
+    fn end_of_reply(&mut self, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let speaks_11 = self
+            .proxy_settings(&generation)
+            .is_some_and(|proxy| proxy.http_version == ProxyHttpVersion::Http11);
+        let request_ended = self.proxy.request_ended;
+        let reusable = self.proxy.conn.as_ref().is_some_and(|conn| {
+            conn.keep_alive
+                && speaks_11
+                && request_ended
+                && conn.link.unsent_bytes() == 0
+                && !conn.link.has_input()
+                && conn.link.ended_early().is_none()
+        });
+        if !self.body.is_complete() && self.body.mode() == Mode::Stream {
+            self.body.set_mode(Mode::Discard, ctx);
+        }
+        self.end_attempt(Outcome::Success, reusable, ctx);
+        self.proxy.phase = Phase::Ended;
+        self.stage = Stage::Reply;
+    }
+
+    /// Moves bytes to and from the reply's temporary file.
+    pub(crate) fn spill_reply(&mut self, link: &Link, ctx: &mut Context) {
+        if let Some(room) = self.proxy.room.take() {
+            self.reply.pump_spill(link.id, link, &room, ctx);
+            self.proxy.room = Some(room);
+        }
+    }
+
+    /// X-Accel-Redirect: another location of ours makes the reply.
+    fn follow_accel_redirect(
+        &mut self,
+        head: &ResponseHead,
+        proxy: &Proxy,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> bool {
+        let Some(target) =
+            head.value(HeaderId::XAccelRedirect).filter(|_| !proxy.ignore_headers.accel_redirect)
+        else {
+            return false;
+        };
+        let target = target.to_vec();
+        self.facts.upstream_head = Some(head.clone());
+        self.end_attempt(Outcome::Success, false, ctx);
+        if self.method != Method::Head {
+            self.method = Method::Get;
+        }
+        self.drop_request_body(ctx);
+        match target.split_first() {
+            Some((b'@', name)) => self.enter_named(name, link, ctx),
+            _ => {
+                self.set_uri_and_args(target);
+                self.redirect_internally(link, ctx);
+            }
+        }
+        true
+    }
+}
+
+/// How many fields an upstream's head may have.
+const FIELDS_MAX: usize = 1000;
+
+/// How many interim replies may come before the final one.
+const INTERIM_MAX: usize = 32;

@@ -1,0 +1,199 @@
+//! The head of the request that an upstream gets, written anew: nothing is forwarded that was not understood.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use crate::config::{Proxy, ProxyHttpVersion, TargetUri, UpgradePolicy};
+use crate::exchange::Exchange;
+use crate::exchange::context::{Context, Generation};
+use crate::exchange::request_body::Mode;
+use crate::h1::encode;
+use crate::http::framing::BodyFraming;
+use crate::http::{HeaderId, Method};
+use crate::route::escape_uri;
+
+impl Exchange {
+    /// Writes the head, and the body as far as it is in memory, to the upstream's link.
+    pub(super) fn write_request_head(&mut self, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        self.proxy.framing = self.upstream_framing(proxy, &generation, ctx);
+        debug_assert!(ctx.scratch.is_empty());
+        let mut out = core::mem::take(&mut ctx.scratch);
+        self.write_request_line(&mut out, proxy, &generation, ctx);
+        self.write_set_headers(&mut out, proxy, &generation, ctx);
+        self.write_framing(&mut out);
+        self.write_upgrade(&mut out, proxy);
+        if proxy.pass_request_headers {
+            self.write_client_fields(&mut out, proxy);
+        }
+        out.extend_from_slice(b"\r\n");
+        ctx.scratch = out;
+        self.write_small_body(proxy, &generation, ctx);
+    }
+
+    fn write_request_line(
+        &mut self,
+        out: &mut Vec<u8>,
+        proxy: &Proxy,
+        generation: &Generation,
+        ctx: &Context,
+    ) {
+        match &proxy.method {
+            Some(method) => method.write(&self.facts, &ctx.env(generation), out),
+            // An error page is fetched with GET, whatever the request was.
+            None if self.method != self.facts.head.method() => {
+                out.extend_from_slice(if self.method == Method::Head { b"HEAD" } else { b"GET" });
+            }
+            None => out.extend_from_slice(self.facts.head.method_text.of(&self.facts.head.bytes)),
+        }
+        out.push(b' ');
+        let start = out.len();
+        self.write_target(out, proxy, generation, ctx);
+        if !is_target(out.get(start..).unwrap_or_default()) {
+            // A blank or a line end, by way of a variable or a decoded URI, would end the target early.
+            let raw = out.split_off(start);
+            escape_uri(&raw, out);
+        }
+        out.push(b' ');
+        out.extend_from_slice(match proxy.http_version {
+            ProxyHttpVersion::Http10 => b"HTTP/1.0\r\n",
+            ProxyHttpVersion::Http11 => b"HTTP/1.1\r\n",
+        });
+    }
+
+    fn write_target(&self, out: &mut Vec<u8>, proxy: &Proxy, generation: &Generation, ctx: &Context) {
+        let facts = &self.facts;
+        match &proxy.uri {
+            TargetUri::Unchanged if facts.uri_unchanged && facts.raw_is_valid => {
+                return out.extend_from_slice(&facts.raw);
+            }
+            TargetUri::Unchanged => escape_uri(&facts.uri, out),
+            TargetUri::Replace(prefix) => {
+                out.extend_from_slice(prefix);
+                let matched = self.location(generation).map_or(0, |location| location.pattern.len());
+                let rest = facts.uri.get(matched..).unwrap_or_default();
+                if facts.quoted || !facts.uri_unchanged {
+                    escape_uri(rest, out);
+                } else {
+                    out.extend_from_slice(rest);
+                }
+            }
+            TargetUri::Template(template) => return template.write(facts, &ctx.env(generation), out),
+        }
+        if facts.has_args_mark && (!facts.args.is_empty() || facts.uri_unchanged) {
+            out.push(b'?');
+            out.extend_from_slice(&facts.args);
+        }
+    }
+
+    fn write_set_headers(&self, out: &mut Vec<u8>, proxy: &Proxy, generation: &Generation, ctx: &Context) {
+        let env = ctx.env(generation);
+        for header in &proxy.set_headers.fields {
+            if matches!(header.id, HeaderId::ContentLength | HeaderId::TransferEncoding) {
+                continue;
+            }
+            let start = out.len();
+            out.extend_from_slice(&header.name);
+            out.extend_from_slice(b": ");
+            let value = out.len();
+            header.value.write(&self.facts, &env, out);
+            let written = out.get(value..).unwrap_or_default();
+            if written.is_empty() || !encode::is_clean(written) {
+                out.truncate(start);
+            } else {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// How the body is framed: its length where that is known, chunks where it is not.
+    fn upstream_framing(&self, proxy: &Proxy, _generation: &Generation, _ctx: &Context) -> BodyFraming {
+        if !proxy.pass_request_body {
+            return BodyFraming::None;
+        }
+        match self.meta.framing {
+            BodyFraming::Chunked if self.body.mode() == Mode::Stream && !self.body.is_complete() => {
+                BodyFraming::Chunked
+            }
+            BodyFraming::Chunked => BodyFraming::Length(self.body.received_bytes()),
+            BodyFraming::None | BodyFraming::Length(_) | BodyFraming::UntilClose => self.meta.framing,
+        }
+    }
+
+    fn write_framing(&self, out: &mut Vec<u8>) {
+        match self.proxy.framing {
+            BodyFraming::Length(bytes) => {
+                out.extend_from_slice(b"Content-Length: ");
+                encode::decimal(out, bytes);
+                out.extend_from_slice(b"\r\n");
+            }
+            BodyFraming::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            BodyFraming::None | BodyFraming::UntilClose => {}
+        }
+    }
+
+    /// A handshake is forwarded where the location says nothing about Upgrade; what it does say was written already.
+    fn write_upgrade(&mut self, out: &mut Vec<u8>, proxy: &Proxy) {
+        self.proxy.upgrade_asked = self.meta.upgrade && proxy.http_version == ProxyHttpVersion::Http11;
+        if self.proxy.upgrade_asked && proxy.upgrade == UpgradePolicy::Forward {
+            let protocol = self.facts.head.value(HeaderId::Upgrade).unwrap_or_default();
+            encode::field(out, b"Upgrade", protocol);
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+        } else if proxy.http_version == ProxyHttpVersion::Http10
+            && !proxy.set_headers.names.contains_id(HeaderId::Connection)
+        {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+    }
+
+    /// The client's fields, less those that are set, that frame, or that are about its own connection.
+    fn write_client_fields(&self, out: &mut Vec<u8>, proxy: &Proxy) {
+        let head = &self.facts.head;
+        for field in &head.fields {
+            let (name, value) = head.pair(field);
+            let ours = matches!(
+                field.id,
+                HeaderId::ContentLength | HeaderId::Expect | HeaderId::Host | HeaderId::TransferEncoding
+            );
+            if ours
+                || proxy.set_headers.names.contains(field.id, name)
+                || self.meta.connection.drops(&head.bytes, field)
+            {
+                continue;
+            }
+            encode::field(out, name, value);
+        }
+    }
+
+    /// What of the body is in memory goes out behind the head; a small one in the same buffer.
+    fn write_small_body(&mut self, proxy: &Proxy, generation: &Generation, ctx: &mut Context) {
+        let _ = generation;
+        let passes = proxy.pass_request_body && self.body.mode() == Mode::Buffer;
+        let in_memory = passes && self.body.spill().is_none();
+        let held = self.body.held();
+        if in_memory && held.len() <= COPY_BYTES_MAX {
+            for chunk in held.chunks() {
+                ctx.scratch.extend_from_slice(chunk);
+            }
+        }
+        let head = ctx.take_scratch();
+        let Some(conn) = self.proxy.conn.as_mut() else { return };
+        conn.link.queue(head);
+        if in_memory && held.len() > COPY_BYTES_MAX {
+            for chunk in held.chunks() {
+                conn.link.queue(chunk.clone());
+            }
+        }
+        let nothing_to_send = matches!(self.proxy.framing, BodyFraming::None | BodyFraming::Length(0));
+        self.proxy.request_ended = in_memory || nothing_to_send;
+    }
+}
+
+/// Whether nothing in it could end a request target early.
+fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
+}
+
+/// A body up to this size goes behind its head in the same buffer.
+const COPY_BYTES_MAX: usize = 2 * 1024;

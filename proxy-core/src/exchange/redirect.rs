@@ -1,0 +1,185 @@
+//! Where a redirect points: `absolute_redirect`, `proxy_redirect`, `proxy_cookie_domain`, `proxy_cookie_path`.
+
+use alloc::vec::Vec;
+
+use super::Exchange;
+use super::context::{Context, Generation};
+use crate::buf::Chunk;
+use crate::command::Address;
+use crate::config::{CookieRule, Proxy, RedirectRule, Template};
+use crate::conn::Link;
+use crate::h1::encode;
+use crate::http::Status;
+
+impl Exchange {
+    /// `/name` lacks the slash of the proxied location `/name/`: 301, arguments and all.
+    pub(crate) fn redirect_to_slash(&mut self, link: &mut Link, ctx: &mut Context) {
+        let generation = alloc::rc::Rc::clone(&self.generation);
+        let mut path = Vec::new();
+        crate::route::escape_uri(&self.facts.uri, &mut path);
+        path.push(b'/');
+        if !self.facts.args.is_empty() {
+            path.push(b'?');
+            path.extend_from_slice(&self.facts.args);
+        }
+        let location = self.absolute_location(path, &generation, ctx);
+        self.respond_redirect(Status::MOVED_PERMANENTLY, location, link, ctx);
+    }
+
+    /// A location that begins with a slash with scheme, host and port in front (`absolute_redirect`).
+    pub(crate) fn absolute_location(
+        &self,
+        path: Vec<u8>,
+        generation: &Generation,
+        _ctx: &Context,
+    ) -> Vec<u8> {
+        let Some(core) = self.core(generation).filter(|core| core.absolute_redirect) else { return path };
+        if path.first() != Some(&b'/') {
+            return path;
+        }
+        let mut url = Vec::with_capacity(path.len() + 32);
+        url.extend_from_slice(b"http://");
+        let server = generation.config.server(self.facts.server);
+        let name = server.map(|server| &*server.name).unwrap_or_default();
+        let local = &self.facts.conn.peer.local;
+        if core.server_name_in_redirect && !name.is_empty() {
+            url.extend_from_slice(name);
+        } else if !self.facts.host.is_empty() {
+            url.extend_from_slice(&self.facts.host);
+        } else if let Address::Ip(address) = local {
+            url.extend_from_slice(alloc::format!("{}", address.ip()).as_bytes());
+        }
+        if let Address::Ip(address) = local
+            && core.port_in_redirect
+            && address.port() != 80
+        {
+            url.push(b':');
+            encode::decimal(&mut url, u64::from(address.port()));
+        }
+        url.extend_from_slice(&path);
+        url
+    }
+
+    /// `proxy_redirect` on Location. None leaves it alone.
+    pub(crate) fn rewrite_location(
+        &mut self,
+        value: &[u8],
+        proxy: &Proxy,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Vec<u8>> {
+        proxy.redirects.iter().find_map(|rule| self.apply_redirect(rule, value, generation, ctx))
+    }
+
+    /// `proxy_redirect` on Refresh: on what follows `url=`.
+    pub(crate) fn rewrite_refresh(
+        &mut self,
+        value: &[u8],
+        proxy: &Proxy,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Vec<u8>> {
+        let lower = value.to_ascii_lowercase();
+        let start = lower.windows(4).position(|window| window == b"url=")? + 4;
+        let (before, url) = value.split_at_checked(start)?;
+        let rewritten = self.rewrite_location(url, proxy, generation, ctx)?;
+        Some([before, &rewritten].concat())
+    }
+
+    fn apply_redirect(
+        &mut self,
+        rule: &RedirectRule,
+        value: &[u8],
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Vec<u8>> {
+        match rule {
+            RedirectRule::Prefix { from, to } => {
+                let from = self.evaluate(from, generation, ctx);
+                let rest = value.strip_prefix(&*from)?;
+                let mut new = self.evaluate(to, generation, ctx);
+                new.extend_from_slice(rest);
+                Some(new)
+            }
+            RedirectRule::Regex { regex, to } => {
+                let captures = regex.captures(&Chunk::from_vec(value.to_vec()))?;
+                self.facts.set_captures(regex, captures);
+                Some(self.evaluate(to, generation, ctx))
+            }
+        }
+    }
+
+    /// `proxy_cookie_domain` and `proxy_cookie_path` on one Set-Cookie.
+    pub(crate) fn rewrite_cookie(
+        &mut self,
+        value: &[u8],
+        proxy: &Proxy,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Vec<u8>> {
+        if proxy.cookie_domains.is_empty() && proxy.cookie_paths.is_empty() {
+            return None;
+        }
+        let mut changed = false;
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for (index, part) in value.split(|byte| *byte == b';').enumerate() {
+            let rules = match attribute_name(part) {
+                name if index > 0 && name.eq_ignore_ascii_case(b"domain") => &proxy.cookie_domains,
+                name if index > 0 && name.eq_ignore_ascii_case(b"path") => &proxy.cookie_paths,
+                _ => {
+                    parts.push(part.to_vec());
+                    continue;
+                }
+            };
+            let is_path = attribute_name(part).eq_ignore_ascii_case(b"path");
+            let at = memchr::memchr(b'=', part).map_or(part.len(), |equals| equals + 1);
+            let (name, old) = part.split_at_checked(at).unwrap_or((part, &[]));
+            let new = rules.iter().find_map(|rule| self.apply_cookie(rule, old, is_path, generation, ctx));
+            changed |= new.is_some();
+            parts.push([name, new.as_deref().unwrap_or(old)].concat());
+        }
+        changed.then(|| parts.join(&b';'))
+    }
+
+    fn apply_cookie(
+        &mut self,
+        rule: &CookieRule,
+        old: &[u8],
+        is_path: bool,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Vec<u8>> {
+        match rule {
+            CookieRule::Plain { from, to } => {
+                let from = self.evaluate(from, generation, ctx);
+                if is_path {
+                    let rest = old.strip_prefix(&*from)?;
+                    let mut new = self.evaluate(to, generation, ctx);
+                    new.extend_from_slice(rest);
+                    return Some(new);
+                }
+                let from = from.strip_prefix(b".").unwrap_or(&from);
+                let plain = old.strip_prefix(b".").unwrap_or(old);
+                plain.eq_ignore_ascii_case(from).then(|| self.evaluate(to, generation, ctx))
+            }
+            CookieRule::Regex { regex, to } => {
+                let captures = regex.captures(&Chunk::from_vec(old.to_vec()))?;
+                self.facts.set_captures(regex, captures);
+                Some(self.evaluate(to, generation, ctx))
+            }
+        }
+    }
+
+    /// A template's text now.
+    pub(crate) fn evaluate(&self, template: &Template, generation: &Generation, ctx: &Context) -> Vec<u8> {
+        let mut text = Vec::new();
+        template.write(&self.facts, &ctx.env(generation), &mut text);
+        text
+    }
+}
+
+/// `Path` of ` Path=/x`.
+fn attribute_name(part: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'=', part).unwrap_or(part.len());
+    part.get(..end).unwrap_or_default().trim_ascii()
+}

@@ -1,0 +1,228 @@
+//! The head of the reply, in nginx's order: status line, Server, Date, Content-Type, Content-Length, Last-Modified,
+//! Location, Transfer-Encoding, Connection, Keep-Alive, then what the upstream sent, then `add_header`.
+//!
+//! It is written into the worker's scratch memory; [`Exchange::send_head`] takes it from there.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::Exchange;
+use super::context::{Context, Generation};
+use super::reply_body::ReplyFraming;
+use super::respond::LocalReply;
+use crate::config::{AddHeader, CoreSettings, Proxy};
+use crate::content::pages;
+use crate::h1::encode;
+use crate::http::framing::ResponseMeta;
+use crate::http::{HeaderId, ResponseHead, Status};
+
+impl Exchange {
+    /// The head of a reply that is made here.
+    pub(crate) fn write_local_head(
+        &mut self,
+        reply: &LocalReply,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) {
+        let Some(core) = self.core(generation) else { return };
+        begin_head(reply.status, reply.status.reason().as_bytes(), core, ctx);
+        let out = &mut ctx.scratch;
+        if !matches!(reply.status, Status::NO_CONTENT | Status::NOT_MODIFIED) {
+            let guessed = || -> &[u8] { core.types.of_uri(&self.facts.uri).unwrap_or(&core.default_type) };
+            let content_type = reply.content_type.as_deref().unwrap_or_else(guessed);
+            if !content_type.is_empty() {
+                encode::field(out, b"Content-Type", content_type);
+            }
+            length_field(out, reply.body.len() as u64);
+        }
+        if let Some(location) = &reply.location
+            && !encode::computed_field(out, b"Location", location)
+        {
+            encode::field(out, b"Location", b"/");
+        }
+        self.connection_fields(reply.status, core, &mut ctx.scratch);
+        ctx.scratch.extend_from_slice(&reply.fields);
+        self.end_head(reply.status, core, generation, ctx);
+    }
+
+    /// The head of an upstream's reply.
+    pub(crate) fn write_proxied_head(
+        &mut self,
+        head: ResponseHead,
+        meta: &ResponseMeta,
+        framing: ReplyFraming,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) {
+        let (Some(core), Some(proxy)) = (self.core(generation), self.proxy_settings(generation)) else {
+            return;
+        };
+        let status = self.facts.reply.status;
+        let own_reason = self.error_status.is_some();
+        let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
+        begin_proxied(status, reason, &head, proxy, core, ctx);
+        let out = &mut ctx.scratch;
+        if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !status.is_bodiless()) {
+            encode::field(out, b"Content-Type", content_type);
+        }
+        let length = meta.content_length.filter(|_| framing != ReplyFraming::Chunked && status.0 != 204);
+        if let Some(length) = length {
+            length_field(out, length);
+        }
+        if framing == ReplyFraming::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        if meta.upgraded {
+            upgrade_fields(&head, out);
+        } else {
+            self.connection_fields(status, core, out);
+        }
+        self.pass_fields(&head, meta, proxy, generation, ctx);
+        self.facts.upstream_head = Some(head);
+        self.end_head(status, core, generation, ctx);
+    }
+
+    fn connection_fields(&self, status: Status, core: &CoreSettings, out: &mut Vec<u8>) {
+        if status == Status::SWITCHING_PROTOCOLS {
+            return;
+        }
+        if !self.keep_alive {
+            out.extend_from_slice(b"Connection: close\r\n");
+            return;
+        }
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+        if let Some(seconds) = core.keepalive.header_s {
+            out.extend_from_slice(b"Keep-Alive: timeout=");
+            encode::decimal(out, seconds);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// The upstream's fields, less those that are hidden, spoken for, or about its own connection.
+    fn pass_fields(
+        &mut self,
+        head: &ResponseHead,
+        meta: &ResponseMeta,
+        proxy: &Proxy,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) {
+        for field in &head.fields {
+            let (name, value) = head.pair(field);
+            let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
+                || (field.id == HeaderId::Trailer && !proxy.pass_trailers);
+            if spoken_for || meta.connection.drops(&head.bytes, field) {
+                continue;
+            }
+            if proxy.hide_headers.contains(field.id, name) {
+                continue;
+            }
+            let rewritten = self.rewrite_field(field.id, value, proxy, generation, ctx);
+            let value = rewritten.as_deref().unwrap_or(value);
+            if rewritten.is_none() || encode::is_clean(value) {
+                encode::field(&mut ctx.scratch, name, value);
+            }
+        }
+    }
+
+    fn rewrite_field(
+        &mut self,
+        id: HeaderId,
+        value: &[u8],
+        proxy: &Proxy,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Vec<u8>> {
+        if id == HeaderId::Location {
+            self.rewrite_location(value, proxy, generation, ctx)
+        } else if id == HeaderId::Refresh {
+            self.rewrite_refresh(value, proxy, generation, ctx)
+        } else if id == HeaderId::SetCookie {
+            self.rewrite_cookie(value, proxy, generation, ctx)
+        } else {
+            None
+        }
+    }
+
+    /// `expires` and `add_header`, then the empty line.
+    fn end_head(&mut self, status: Status, core: &CoreSettings, generation: &Generation, ctx: &mut Context) {
+        if !core.add_headers.is_empty() {
+            let mut value = core::mem::take(&mut ctx.value);
+            for header in &*core.add_headers {
+                if !header.applies_to(status) {
+                    continue;
+                }
+                value.clear();
+                header.value.write(&self.facts, &ctx.env(generation), &mut value);
+                self.add_field(header, &value, ctx);
+            }
+            ctx.value = value;
+        }
+        ctx.scratch.extend_from_slice(b"\r\n");
+    }
+
+    fn add_field(&self, header: &AddHeader, value: &[u8], ctx: &mut Context) {
+        if !value.is_empty() && !encode::computed_field(&mut ctx.scratch, &header.name, value) {
+            let text = format!("header \"{}\" would hold a line end", header.name.escape_ascii());
+            self.log_error(crate::command::Level::Error, &text, ctx);
+        }
+    }
+}
+
+fn begin_head(status: Status, reason: &[u8], core: &CoreSettings, ctx: &mut Context) {
+    debug_assert!(ctx.scratch.is_empty());
+    encode::status_line(&mut ctx.scratch, status, reason);
+    server_field(core, &mut ctx.scratch);
+    date_field(ctx);
+}
+
+/// Where the location passes the upstream's Server or Date on, ours is not sent.
+fn begin_proxied(
+    status: Status,
+    reason: &[u8],
+    head: &ResponseHead,
+    proxy: &Proxy,
+    core: &CoreSettings,
+    ctx: &mut Context,
+) {
+    debug_assert!(ctx.scratch.is_empty());
+    encode::status_line(&mut ctx.scratch, status, reason);
+    let passes = |id| !proxy.hide_headers.contains_id(id) && head.value(id).is_some();
+    if !passes(HeaderId::Server) {
+        server_field(core, &mut ctx.scratch);
+    }
+    if !passes(HeaderId::Date) {
+        date_field(ctx);
+    }
+}
+
+fn server_field(core: &CoreSettings, out: &mut Vec<u8>) {
+    encode::field(out, b"Server", pages::product(Some(&core.server_tokens)).as_bytes());
+}
+
+fn date_field(ctx: &mut Context) {
+    ctx.scratch.extend_from_slice(b"Date: ");
+    let date = ctx.dates.imf(ctx.now);
+    ctx.scratch.extend_from_slice(date);
+    ctx.scratch.extend_from_slice(b"\r\n");
+}
+
+fn upgrade_fields(head: &ResponseHead, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Connection: upgrade\r\n");
+    if let Some(protocol) = head.value(HeaderId::Upgrade) {
+        encode::field(out, b"Upgrade", protocol);
+    }
+}
+
+impl AddHeader {
+    /// Whether a reply with this status gets the field.
+    pub(crate) const fn applies_to(&self, status: Status) -> bool {
+        self.always || matches!(status.0, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308)
+    }
+}
+
+fn length_field(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    encode::decimal(out, length);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,262 @@
+//! Replies that are made here: `return`, redirects, error pages, `stub_status`.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use super::context::{Context, Generation};
+use super::reply_body::ReplyFraming;
+use super::request_body::Mode;
+use super::{Ending, Exchange, Stage};
+use crate::buf::Chunk;
+use crate::command::{IoError, Level};
+use crate::config::{ErrorPage, ErrorPageCode, ErrorPageTarget, Template};
+use crate::conn::Link;
+use crate::content::pages;
+use crate::error::ClientError;
+use crate::http::{Method, Status, Version};
+
+/// A reply whose every part is at hand.
+#[derive(Debug, Default)]
+pub(crate) struct LocalReply {
+    pub(crate) status: Status,
+    /// None lets the URI's extension decide, as nginx does.
+    pub(crate) content_type: Option<Chunk>,
+    pub(crate) body: Chunk,
+    /// The Location field's value, already absolute where it should be.
+    pub(crate) location: Option<Vec<u8>>,
+    /// Further field lines, each with its line end.
+    pub(crate) fields: Vec<u8>,
+}
+
+impl Exchange {
+    /// Sends a reply that is made here.
+    pub(crate) fn respond(&mut self, mut reply: LocalReply, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        self.drop_request_body(ctx);
+        if let Some(status) = self.error_status {
+            reply.status = status;
+        }
+        let bodiless = reply.status.is_bodiless() || self.method == Method::Head;
+        let framing =
+            if bodiless { ReplyFraming::None } else { ReplyFraming::Length(reply.body.len() as u64) };
+        self.facts.reply.status = reply.status;
+        self.write_local_head(&reply, &generation, ctx);
+        self.reply.begin(framing);
+        self.reply.push(reply.body);
+        self.reply.end(Chunk::empty());
+        self.send_head(link, ctx);
+        self.stage = Stage::Reply;
+    }
+
+    /// Hands the head in the scratch memory, and a small body with it, to the link.
+    pub(crate) fn send_head(&mut self, link: &mut Link, ctx: &mut Context) {
+        debug_assert!(!self.head_sent);
+        let head_bytes = ctx.scratch.len();
+        self.reply.append_small(&mut ctx.scratch);
+        let chunk = ctx.take_scratch();
+        self.facts.reply.head = chunk.slice(0..head_bytes);
+        self.head_bytes = head_bytes as u64;
+        self.head_sent = true;
+        link.queue(chunk);
+    }
+
+    /// `return`
+    pub(crate) fn respond_return(
+        &mut self,
+        status: Status,
+        text: Option<&Template>,
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
+        if status == Status::CLOSE {
+            self.facts.reply.status = status;
+            self.stage = Stage::Done(Ending::Close);
+            return;
+        }
+        let mut value = Vec::new();
+        if let Some(text) = text {
+            text.write(&self.facts, &ctx.env(generation), &mut value);
+        }
+        if matches!(status.0, 301 | 302 | 303 | 307 | 308) {
+            let location = self.absolute_location(value, generation, ctx);
+            self.respond_redirect(status, location, link, ctx);
+        } else if text.is_none() && status.0 >= 400 {
+            self.fail_status(status, link, ctx);
+        } else {
+            let reply = LocalReply { status, body: Chunk::from_vec(value), ..LocalReply::default() };
+            self.respond(reply, link, ctx);
+        }
+    }
+
+    /// A redirect with nginx's little page.
+    pub(crate) fn respond_redirect(
+        &mut self,
+        status: Status,
+        location: Vec<u8>,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
+        if let Some(page) = self.error_page_for(status) {
+            self.facts.reply.status = status;
+            self.error_status = Some(status);
+            return self.go_to_error_page(&page, link, ctx);
+        }
+        self.error_status = None;
+        let reply = LocalReply {
+            status,
+            content_type: Some(Chunk::from_static(b"text/html")),
+            body: self.page(status),
+            location: Some(location),
+            fields: Vec::new(),
+        };
+        self.respond(reply, link, ctx);
+    }
+
+    fn page(&self, status: Status) -> Chunk {
+        let generation = Rc::clone(&self.generation);
+        let tokens = self.core(&generation).map(|core| core.server_tokens.clone());
+        pages::page(status, tokens.as_ref())
+    }
+
+    /// Ends with an error that the client caused, and says so in the error log.
+    pub(crate) fn fail_client(&mut self, error: ClientError, link: &mut Link, ctx: &mut Context) {
+        let too_large = matches!(error, ClientError::BodyTooLarge { .. });
+        let level = if too_large { Level::Error } else { Level::Info };
+        self.log_error(level, &error, ctx);
+        let gone = error == ClientError::Closed;
+        if gone || self.head_sent {
+            if !self.head_sent {
+                self.facts.reply.status = error.status();
+            }
+            self.abandon_upstream(ctx);
+            self.stage = Stage::Done(if gone { Ending::Abort } else { Ending::Close });
+            return;
+        }
+        self.fail_status(error.status(), link, ctx);
+    }
+
+    /// Ends with a status: through `error_page` where one is set, with nginx's page otherwise.
+    pub(crate) fn fail_status(&mut self, status: Status, link: &mut Link, ctx: &mut Context) {
+        self.abandon_upstream(ctx);
+        if self.head_sent {
+            self.reply.cut();
+            self.stage = Stage::Reply;
+            return;
+        }
+        self.facts.reply.status = status;
+        if matches!(status.0, 400 | 413 | 414 | 494 | 495 | 496 | 497 | 500 | 501) {
+            self.keep_alive = false;
+        }
+        // A timed-out or refused body is not waited for either.
+        if matches!(status.0, 408 | 413) {
+            self.keep_alive = false;
+        }
+        if let Some(page) = self.error_page_for(status) {
+            self.error_status = Some(status);
+            return self.go_to_error_page(&page, link, ctx);
+        }
+        let shown = self.error_status.filter(|_| self.in_error_page).unwrap_or(status);
+        self.error_status = None;
+        let reply = LocalReply {
+            status: client_status(shown),
+            content_type: Some(Chunk::from_static(b"text/html")),
+            body: self.page(shown),
+            ..LocalReply::default()
+        };
+        self.respond(reply, link, ctx);
+        self.facts.reply.status = shown;
+    }
+
+    fn error_page_for(&mut self, status: Status) -> Option<ErrorPage> {
+        if self.in_error_page || self.redirects_left == 0 {
+            return None;
+        }
+        let generation = Rc::clone(&self.generation);
+        let core = self.core(&generation)?;
+        let page = core.error_pages.iter().find(|page| page.status == status)?;
+        self.in_error_page = !core.recursive_error_pages;
+        Some(page.clone())
+    }
+
+    fn go_to_error_page(&mut self, page: &ErrorPage, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        match page.code {
+            ErrorPageCode::Keep => {}
+            ErrorPageCode::Is(status) => self.error_status = Some(status),
+            ErrorPageCode::FromTarget => self.error_status = None,
+        }
+        match &page.target {
+            ErrorPageTarget::Uri(template) => {
+                let mut uri = Vec::new();
+                template.write(&self.facts, &ctx.env(&generation), &mut uri);
+                if self.method != Method::Head {
+                    self.method = Method::Get;
+                }
+                self.drop_request_body(ctx);
+                self.set_uri_and_args(uri);
+                self.redirect_internally(link, ctx);
+            }
+            ErrorPageTarget::Named(name) => self.enter_named(name, link, ctx),
+            ErrorPageTarget::Redirect(template) => {
+                let mut location = Vec::new();
+                template.write(&self.facts, &ctx.env(&generation), &mut location);
+                let status =
+                    self.error_status.filter(|status| matches!(status.0, 301 | 302 | 303 | 307 | 308));
+                self.in_error_page = true;
+                self.respond_redirect(status.unwrap_or(Status::FOUND), location, link, ctx);
+            }
+        }
+    }
+
+    /// `/path?args` as the URI of an internal redirect.
+    pub(crate) fn set_uri_and_args(&mut self, mut uri: Vec<u8>) {
+        if let Some(mark) = memchr::memchr(b'?', &uri) {
+            let args = uri.split_off(mark);
+            self.facts.args = Chunk::from_vec(args).slice(1..usize::MAX);
+            self.facts.has_args_mark = true;
+        } else {
+            self.facts.args = Chunk::empty();
+            self.facts.has_args_mark = false;
+        }
+        self.facts.uri = Chunk::from_vec(uri);
+    }
+
+    /// Ends with 500 because a temporary file does not work.
+    pub(crate) fn fail_file(&mut self, error: IoError, doing: &str, link: &mut Link, ctx: &mut Context) {
+        self.log_error(Level::Crit, &format_args!("temporary file failed ({error}) while {doing}"), ctx);
+        self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+    }
+
+    /// `stub_status`
+    pub(crate) fn respond_stub_status(&mut self, link: &mut Link, ctx: &mut Context) {
+        if !matches!(self.method, Method::Get | Method::Head) {
+            return self.fail_status(Status::METHOD_NOT_ALLOWED, link, ctx);
+        }
+        let reply = LocalReply {
+            status: Status::OK,
+            content_type: Some(Chunk::from_static(b"text/plain")),
+            body: Chunk::from_vec(pages::stub_status(&ctx.shared.counters)),
+            ..LocalReply::default()
+        };
+        self.respond(reply, link, ctx);
+    }
+
+    /// Whether the reply may be framed in chunks.
+    pub(crate) fn client_takes_chunks(&self) -> bool {
+        self.facts.head.version >= Version::Http11
+    }
+
+    /// The client has sent nothing that must be read before its next request.
+    pub(crate) fn request_is_consumed(&self) -> bool {
+        self.body.is_complete() || self.body.mode() == Mode::Discard
+    }
+}
+
+/// The status that the client sees for nginx's own codes.
+const fn client_status(status: Status) -> Status {
+    match status.0 {
+        494..=498 => Status::BAD_REQUEST,
+        _ => status,
+    }
+}
