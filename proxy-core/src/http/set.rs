@@ -54,9 +54,10 @@ impl HeaderSet {
     /// Whether this name is in it. `id` is the name's own.
     #[must_use]
     pub fn contains(&self, id: HeaderId, name: &[u8]) -> bool {
-        match id {
-            HeaderId::Other => self.others.iter().any(|other| other.eq_ignore_ascii_case(name)),
-            _ => self.contains_id(id),
+        if id == HeaderId::Other {
+            self.others.iter().any(|other| other.eq_ignore_ascii_case(name))
+        } else {
+            self.contains_id(id)
         }
     }
 
