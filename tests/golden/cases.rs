@@ -8,6 +8,8 @@
 //! its further lines, up to an empty line
 //! ```
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -40,13 +42,18 @@ impl Case {
     }
 }
 
-/// Runs all cases in the files of `tests/golden/DIR` and compares what comes out.
-pub(crate) fn run(dir: &str, outcome: impl Fn(&Case) -> String) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(dir);
+/// Runs all cases in the files of `tests/DIR`, which all have this extension, and compares what comes out.
+pub(crate) fn run(dir: &str, extension: &str, outcome: impl Fn(&Case) -> String) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let bless = std::env::var_os("GOLDEN_BLESS").is_some();
     let mut failures = String::new();
     let mut count = 0;
     for path in files(&dir) {
+        assert!(
+            path.extension().is_some_and(|found| found == extension),
+            "{} is none of ours",
+            path.display()
+        );
         let mut blessed = String::new();
         for case in parse(&fs::read_to_string(&path).unwrap()) {
             count += 1;

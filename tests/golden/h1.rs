@@ -1,5 +1,7 @@
 //! The HTTP/1 codec: every head and every chunked body whole, cut at every point, and byte by byte.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
+
 use std::fmt::Write as _;
 
 use proxy_core::buf::Chunk;
@@ -17,7 +19,7 @@ const DENSE_BYTES_MAX: usize = 1500;
 
 #[test]
 fn requests() {
-    cases::run("h1/request", |case| {
+    cases::run("golden/h1/request", "txt", |case| {
         let limits = HeadLimits {
             line_bytes_max: case.number("line").unwrap_or(8192),
             field_bytes_max: case.number("field").unwrap_or(8192),
@@ -38,7 +40,7 @@ fn requests() {
 
 #[test]
 fn responses() {
-    cases::run("h1/response", |case| {
+    cases::run("golden/h1/response", "txt", |case| {
         let limits = ResponseLimits {
             total_bytes_max: case.number("total").unwrap_or(4096),
             fields_max: case.number("fields").unwrap_or(1000),
@@ -58,7 +60,7 @@ fn responses() {
 
 #[test]
 fn chunked_bodies() {
-    cases::run("h1/chunked", |case| {
+    cases::run("golden/h1/chunked", "txt", |case| {
         let whole = decode(std::slice::from_ref(&case.input));
         for cut in cuts(case.input.len()) {
             let parts = [case.input[..cut].to_vec(), case.input[cut..].to_vec()];
