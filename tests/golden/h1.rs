@@ -12,10 +12,12 @@ use proxy_core::http::{
     response_framing,
 };
 
-use crate::cases::{self, Case};
+use crate::cases;
 
 /// Inputs above this many bytes are cut at fewer points.
 const DENSE_BYTES_MAX: usize = 1500;
+/// As many mutations of each kind are tried on each head.
+const MUTATIONS: usize = 28;
 
 #[test]
 fn requests() {
@@ -29,7 +31,10 @@ fn requests() {
             underscores: case.switch("underscores").unwrap_or(false),
         };
         let parse = |bytes: &[u8]| parse_request(&Chunk::from_vec(bytes.to_vec()), &mut Vec::new(), &limits);
-        prefixes_agree(case, parse, request_text);
+        prefixes_agree(&case.name, &case.input, parse, request_text);
+        for input in mutations(&case.input) {
+            prefixes_agree(&case.name, &input, parse, request_text);
+        }
         match parse(&case.input) {
             Ok(Parsed::Partial) => "partial".to_owned(),
             Ok(Parsed::Complete { head, len }) => request_text(&head) + &rest_text(&case.input, len),
@@ -49,7 +54,10 @@ fn responses() {
             case.options.get("method").map_or(Method::Get, |name| Method::from_bytes(name.as_bytes()));
         let text = |head: &ResponseHead| response_text(head, method);
         let parse = |bytes: &[u8]| parse_response(&Chunk::from_vec(bytes.to_vec()), &mut Vec::new(), &limits);
-        prefixes_agree(case, parse, text);
+        prefixes_agree(&case.name, &case.input, parse, text);
+        for input in mutations(&case.input) {
+            prefixes_agree(&case.name, &input, parse, text);
+        }
         match parse(&case.input) {
             Ok(Parsed::Partial) => "partial".to_owned(),
             Ok(Parsed::Complete { head, len }) => text(&head) + &rest_text(&case.input, len),
@@ -68,13 +76,18 @@ fn chunked_bodies() {
         }
         let bytes: Vec<_> = case.input.iter().map(|byte| vec![*byte]).collect();
         assert_eq!(decode(&bytes), whole, "{}: byte by byte", case.name);
+        for input in mutations(&case.input) {
+            let bytes: Vec<_> = input.iter().map(|byte| vec![*byte]).collect();
+            assert_eq!(decode(&bytes), decode(std::slice::from_ref(&input)), "{}", visible(&input));
+        }
         whole
     });
 }
 
 /// A prefix is never anything but partial, or what the whole is.
 fn prefixes_agree<T, E: PartialEq + std::fmt::Debug>(
-    case: &Case,
+    name: &str,
+    input: &[u8],
     parse: impl Fn(&[u8]) -> Result<Parsed<T>, E>,
     text: impl Fn(&T) -> String,
 ) {
@@ -83,14 +96,38 @@ fn prefixes_agree<T, E: PartialEq + std::fmt::Debug>(
         Ok(Parsed::Complete { head, len }) => Some(Ok((text(&head), len))),
         Err(error) => Some(Err(error)),
     };
-    let whole = summary(parse(&case.input));
-    for cut in cuts(case.input.len()) {
-        let prefix = summary(parse(&case.input[..cut]));
-        assert!(prefix.is_none() || prefix == whole, "{}: cut at {cut}: {prefix:?} {whole:?}", case.name);
+    let whole = summary(parse(input));
+    for cut in cuts(input.len()) {
+        let prefix = summary(parse(&input[..cut]));
+        assert!(
+            prefix.is_none() || prefix == whole,
+            "{name}: {}: cut at {cut}: {prefix:?} {whole:?}",
+            visible(input)
+        );
         if let Some(Ok((_, len))) = &whole {
-            assert_eq!(prefix.is_some(), cut >= *len, "{}: cut at {cut}", case.name);
+            assert_eq!(prefix.is_some(), cut >= *len, "{name}: cut at {cut}");
         }
     }
+}
+
+/// The input with one byte changed, or one put in, at places and with bytes that are spread over what matters.
+fn mutations(input: &[u8]) -> Vec<Vec<u8>> {
+    const BYTES: &[u8] = b"\r\n \t:\0;,aH1\xff#_";
+    if input.is_empty() || input.len() > DENSE_BYTES_MAX {
+        return Vec::new();
+    }
+    let at = |seed: usize| (seed * 7919 + input.len() * 31) % input.len();
+    let changed = (0..MUTATIONS).map(|seed| {
+        let mut input = input.to_vec();
+        input[at(seed)] = BYTES[seed % BYTES.len()];
+        input
+    });
+    let grown = (0..MUTATIONS).map(|seed| {
+        let mut input = input.to_vec();
+        input.insert(at(seed + 1), BYTES[seed % BYTES.len()]);
+        input
+    });
+    changed.chain(grown).collect()
 }
 
 fn cuts(len: usize) -> impl Iterator<Item = usize> {
