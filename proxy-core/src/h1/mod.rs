@@ -15,5 +15,5 @@ pub mod request;
 pub mod response;
 
 pub use chunked::{ChunkError, ChunkedDecoder};
-pub use request::{HeadLimits, Parsed, parse_request};
+pub use request::{HeadLimits, Parsed, parse_request, refused_line};
 pub use response::{ResponseLimits, parse_response};

@@ -8,12 +8,14 @@ use super::{Field, HeaderId, Span};
 /// them would be work that a client gets for nothing.
 pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
-/// Whether a field speaks about the connection it came on.
+/// Whether a field speaks about the connection it came on, and so is never forwarded by itself. `Expect` counts as
+/// such: as in nginx, it is we who answer it.
 #[must_use]
 pub const fn is_hop_by_hop(id: HeaderId) -> bool {
     matches!(
         id,
         HeaderId::Connection
+            | HeaderId::Expect
             | HeaderId::KeepAlive
             | HeaderId::ProxyConnection
             | HeaderId::Te

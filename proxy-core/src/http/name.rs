@@ -31,9 +31,24 @@ impl HeaderId {
 }
 
 /// Whether two tokens are the same in any case; `known` is lower case. Setting bit 5 maps no other token character
-/// onto one that occurs in `known`: there it only lowers letters.
+/// onto one that occurs in `known`: there it only lowers letters. Eight bytes at a time, for this runs for every field
+/// of every message.
 fn same_token(name: &[u8], known: &[u8]) -> bool {
-    name.len() == known.len() && name.iter().zip(known).fold(0, |acc, (a, b)| acc | ((a | 0x20) ^ b)) == 0
+    if name.len() != known.len() {
+        return false;
+    }
+    let (name_words, name_rest) = name.as_chunks::<8>();
+    let (known_words, known_rest) = known.as_chunks::<8>();
+    let words = name_words.iter().zip(known_words).all(|(a, b)| lowered(*a) == u64::from_ne_bytes(*b));
+    words
+        && match (name.last_chunk::<8>(), known.last_chunk::<8>()) {
+            (Some(a), Some(b)) => lowered(*a) == u64::from_ne_bytes(*b),
+            _ => name_rest.iter().zip(known_rest).all(|(a, b)| a | 0x20 == *b),
+        }
+}
+
+const fn lowered(word: [u8; 8]) -> u64 {
+    u64::from_ne_bytes(word) | u64::from_ne_bytes([0x20; 8])
 }
 
 const fn slot(name: &[u8]) -> Option<usize> {

@@ -96,7 +96,7 @@ mod tests {
         let fails_b = |n| if n == 1 { Outcome::Failure } else { Outcome::Success };
         assert_eq!(order(&mut group, 6, at(1), fails_b), "abcaca");
         assert!(!order(&mut group, 4, at(10), fails_b).contains('b'));
-        assert_eq!(order(&mut group, 6, at(12), |_| Outcome::Success).matches('b').count(), 1);
+        assert_eq!(order(&mut group, 6, at(12), |_| Outcome::Success), "");
         // The backup is asked only when all the others were.
         let mut tried = Tried::default();
         let asked: Vec<_> = core::iter::from_fn(|| group.choose(&mut tried, at(30))).collect();
