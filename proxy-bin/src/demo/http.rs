@@ -151,26 +151,27 @@ impl Connection {
     }
 }
 
+/// A request line and fields. Nothing is repaired: what our proxy writes is plain.
 fn parse(head: &[u8]) -> io::Result<Request> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut parsed = httparse::Request::new(&mut fields);
-    let status = parsed.parse(head).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    if status.is_partial() {
-        return Err(invalid("half a head"));
-    }
-    let (path, query) =
-        parsed.path.unwrap_or("/").split_once('?').unwrap_or((parsed.path.unwrap_or("/"), ""));
-    let mut request = Request {
-        method: parsed.method.unwrap_or_default().to_owned(),
-        path: path.to_owned(),
-        query: query.to_owned(),
-        fields: parsed
-            .headers
-            .iter()
-            .map(|field| (field.name.to_owned(), String::from_utf8_lossy(field.value).into_owned()))
-            .collect(),
-        body: Body::Length(0),
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.lines().take_while(|line| !line.is_empty());
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/1.0"), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(invalid("a request line"));
     };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut fields = Vec::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or_else(|| invalid("a field"))?;
+        fields.push((name.to_owned(), value.trim().to_owned()));
+    }
+    if fields.len() > FIELDS_MAX {
+        return Err(invalid("a head with so many fields"));
+    }
+    let (method, path, query) = (method.to_owned(), path.to_owned(), query.to_owned());
+    let mut request = Request { method, path, query, fields, body: Body::Length(0) };
     if request.field("Transfer-Encoding").is_some() {
         request.body = Body::Chunked;
     } else if let Some(length) = request.field("Content-Length") {
