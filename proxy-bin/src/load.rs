@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use proxy_core::command::Level;
 use proxy_core::config::{Config, Content};
 
+use crate::privilege::UserDirective;
 use crate::say;
 
 /// A configuration with what only the process obeys.
@@ -29,6 +30,14 @@ pub struct Main {
     pub pid: Option<PathBuf>,
     /// `user`: a user, and a group where one is named.
     pub user: Option<(String, Option<String>)>,
+}
+
+impl Main {
+    /// `user`, for [`identity`](crate::privilege::identity).
+    #[must_use]
+    pub fn user(&self) -> Option<UserDirective<'_>> {
+        self.user.as_ref().map(|(user, group)| (user.as_str(), group.as_deref()))
+    }
 }
 
 /// What loading had to say.

@@ -36,6 +36,18 @@ pub fn prefix(option: Option<&Path>) -> PathBuf {
     std::path::absolute(given).unwrap_or_else(|_| given.to_path_buf())
 }
 
+/// The temporary directories of a process that has no configuration file: the usual ones for root, and others for a
+/// user who may not write there.
+#[must_use]
+pub fn own_temporary() -> (PathBuf, PathBuf) {
+    let user = nix::unistd::geteuid();
+    if user.is_root() {
+        return (CLIENT_BODY_TEMP.into(), PROXY_TEMP.into());
+    }
+    let own = std::env::temp_dir().join(format!("ringgate-{user}"));
+    (own.join("body"), own.join("proxy"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,11 +23,11 @@ pub fn guide(listen: &str, upstream: &str) -> String {
 ringgate demo: {url}/  ->  a built-in upstream at {upstream}
 
   open {url}/ in a browser, or try
-    curl {url}/headers                     what the upstream sees of a request
-    curl -N {url}/events                   an event stream, one event a second
-    curl {url}/slow?ms=3000                an answer that takes its time
-    curl -o /dev/null {url}/bytes?n=100000000
-    curl -T FILE {url}/count               an upload; answers with its size
+    curl {url}/headers               what the upstream sees of a request
+    curl -N {url}/events             an event stream, one event a second
+    curl '{url}/slow?ms=3000'        an answer that takes its time
+    curl -o /dev/null '{url}/bytes?n=100000000'
+    curl -T FILE {url}/count         an upload; answers with its size
   and a WebSocket that echoes: ws://{host}:{port}/ws
 
 Ctrl-C ends it. --print-config shows the configuration.
