@@ -103,9 +103,11 @@ impl Diagnostic {
     }
 }
 
-/// Puts diagnostics into reading order: by file (in the order of inclusion), by place, the worst first.
-pub fn sort(diagnostics: &mut [Diagnostic]) {
+/// Puts diagnostics into reading order: by file (in the order of inclusion), by place, the worst first. What is said
+/// of one place several times, because its file is included several times, stays once.
+pub fn arrange(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by_key(|d| (d.span.map(|s| (s.file, s.start)), d.severity));
+    diagnostics.dedup_by(|a, b| a.span == b.span && a.message == b.message);
 }
 
 /// Whether any of them forbids to use the configuration.

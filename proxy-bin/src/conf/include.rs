@@ -210,7 +210,10 @@ impl<'a> Loader<'a> {
         if too_much || self.stack.len() >= INCLUDE_DEPTH_MAX {
             // Said once: a tree of includes that is too large would say it for each of its leaves.
             if self.inclusions <= INCLUSIONS_MAX + 1 {
-                self.error(directive, format!("too many or too deeply nested includes at \"{}\"", path.display()));
+                self.error(
+                    directive,
+                    format!("too many or too deeply nested includes at \"{}\"", path.display()),
+                );
                 self.inclusions = INCLUSIONS_MAX + 1;
             }
             return Vec::new();

@@ -25,7 +25,7 @@ pub enum TextKind {
 pub fn parse(file: FileId, bytes: &[u8], kind: TextKind) -> (Vec<Directive>, Vec<Diagnostic>) {
     let mut lexer = Lexer::new(file, bytes);
     let mut parser = Parser::new(kind);
-    while let Some(token) = lexer.next() {
+    for token in lexer.by_ref() {
         match token {
             Token::Word(word) => parser.words.push(word),
             Token::End(span) => parser.end(span),
@@ -71,9 +71,7 @@ impl Parser {
     }
 
     fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
-        self.diagnostics.push(Diagnostic::emerg(span, message));
-        let last = self.diagnostics.len() - 1;
-        &mut self.diagnostics[last]
+        self.diagnostics.push_mut(Diagnostic::emerg(span, message))
     }
 
     /// Takes the words of the directive that ends now.
@@ -129,9 +127,9 @@ impl Parser {
     fn close(&mut self, brace: Span) {
         if let Some(last) = self.words.last() {
             let behind = last.span;
-            self.error(brace, "unexpected \"}\"").label(behind, "a \";\" is missing after this").help(
-                "every directive ends in \";\"; a \"}\" may only stand where a directive could start",
-            );
+            self.error(brace, "unexpected \"}\"")
+                .label(behind, "a \";\" is missing after this")
+                .help("every directive ends in \";\"; a \"}\" may only stand where a directive could start");
             self.end(behind);
         }
         self.spoilt = false;
@@ -142,7 +140,8 @@ impl Parser {
         match self.stack.pop() {
             Some(open) => self.close_block(open, brace),
             None => {
-                self.error(brace, "unexpected \"}\"").help("no block is open here: there is one \"}\" too many");
+                self.error(brace, "unexpected \"}\"")
+                    .help("no block is open here: there is one \"}\" too many");
             }
         }
     }

@@ -59,7 +59,8 @@ pub struct SourceFile {
 
 impl SourceFile {
     fn new(path: Option<PathBuf>, bytes: Vec<u8>) -> Self {
-        let after_newline = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let after_newline =
+            bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after_newline).collect();
         Self { path, bytes, line_starts }
     }

@@ -135,7 +135,8 @@ impl<'a> Field<'a> {
 
     /// nginx's `"NAME" directive MESSAGE`, as its slots say it.
     pub fn invalid(self, help: &str) -> Box<Diagnostic> {
-        let mut diagnostic = self.error(format!("\"{}\" directive invalid value", self.directive.name.text()));
+        let mut diagnostic =
+            self.error(format!("\"{}\" directive invalid value", self.directive.name.text()));
         diagnostic.help(help);
         diagnostic
     }
@@ -153,7 +154,8 @@ impl<'a> Field<'a> {
     /// # Errors
     /// nginx's `directive invalid value`.
     pub fn offset(self) -> Parsed<u64> {
-        offset(&self.arg.text()).ok_or_else(|| self.invalid("a size is a number of bytes, `8k`, `1m` or `1g`"))
+        offset(&self.arg.text())
+            .ok_or_else(|| self.invalid("a size is a number of bytes, `8k`, `1m` or `1g`"))
     }
 
     /// A number, see [`number`].
@@ -211,7 +213,8 @@ impl<'a> Field<'a> {
     }
 }
 
-const TIME_HELP: &str = "a time is a number of seconds or parts from large to small, as in `1h30m` or `500ms`";
+const TIME_HELP: &str =
+    "a time is a number of seconds or parts from large to small, as in `1h30m` or `500ms`";
 
 #[cfg(test)]
 mod tests {

@@ -1,1 +1,129 @@
-//! x
+//! The directive table: one [`Entry`] for each directive, and the walk that checks a tree against it.
+//!
+//! An entry says all that there is to say about a directive: its name, where it may stand, how many arguments it
+//! takes, whether it opens a block, whether it may be repeated, what it is for, and what it does. Each family of
+//! directives is one file with one table; [`known`] holds those that nginx has and ringgate does not. A name may have
+//! several entries for different contexts (`server` in `http` and in `upstream`).
+
+mod check;
+mod headers;
+mod http_core;
+mod known;
+mod log;
+mod map;
+mod process;
+mod proxy;
+mod rewrite;
+mod shape;
+mod upstream;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+pub use check::{Checked, check};
+pub use shape::{Arity, Contexts};
+
+/// One directive in the contexts that give it one meaning.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it may stand.
+    pub contexts: Contexts,
+    /// How many arguments it takes.
+    pub arity: Arity,
+    /// What its block holds, if it opens one.
+    pub body: Body,
+    /// Whether it may stand more than once in a block.
+    pub repeats: bool,
+    /// What it is for and its default, in a line.
+    pub doc: &'static str,
+    /// How far ringgate honours it.
+    pub support: Support,
+}
+
+/// What stands between a directive's braces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It has no block.
+    None,
+    /// Directives of this context.
+    Block(Contexts),
+    /// Lines of its own kind, as in `types` and `map`.
+    Free,
+}
+
+/// How far ringgate honours a directive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does what it says.
+    Works,
+    /// Accepted without effect; said once.
+    Tunes,
+    /// An error: without it the configuration would mean something else.
+    Unsupported,
+    /// As `Unsupported`, unless it says `off` or 0.
+    OffOnly,
+}
+
+impl Entry {
+    /// A directive without a block that may stand once in a block.
+    const fn new(name: &'static str, contexts: Contexts, arity: Arity, doc: &'static str) -> Self {
+        Self { name, contexts, arity, body: Body::None, repeats: false, doc, support: Support::Works }
+    }
+
+    /// With a block.
+    const fn with_body(self, body: Body) -> Self {
+        Self { body, ..self }
+    }
+
+    /// It may be repeated.
+    const fn repeats(self) -> Self {
+        Self { repeats: true, ..self }
+    }
+}
+
+/// The tables of what works.
+const TABLES: &[&[Entry]] = &[
+    process::ENTRIES,
+    http_core::ENTRIES,
+    headers::ENTRIES,
+    log::ENTRIES,
+    map::ENTRIES,
+    rewrite::ENTRIES,
+    upstream::ENTRIES,
+    proxy::ENTRIES,
+];
+
+static BY_NAME: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {
+    let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
+    for entry in all() {
+        by_name.entry(entry.name).or_default().push(entry);
+    }
+    by_name
+});
+
+/// Every directive, those that work first.
+pub fn all() -> impl Iterator<Item = &'static Entry> {
+    TABLES.iter().chain(known::TABLES).flat_map(|table| table.iter())
+}
+
+/// The entries of this name.
+pub fn lookup(name: &str) -> &'static [&'static Entry] {
+    BY_NAME.get(name).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_has_two_meanings_in_one_context() {
+        for entry in all() {
+            let same = lookup(entry.name).iter().filter(|other| other.contexts.intersects(entry.contexts));
+            assert_eq!(same.count(), 1, "{}", entry.name);
+            assert_eq!(entry.support == Support::Works, !entry.doc.is_empty(), "{}", entry.name);
+        }
+        assert!(BY_NAME.len() > 630, "{}", BY_NAME.len());
+    }
+}
