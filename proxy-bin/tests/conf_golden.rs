@@ -7,6 +7,8 @@
 //!
 //! `UPDATE_GOLDEN=1` writes the expectations anew; read the diff before you commit it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
