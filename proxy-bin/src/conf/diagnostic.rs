@@ -103,10 +103,12 @@ impl Diagnostic {
     }
 }
 
-/// Puts diagnostics into reading order: by file (in the order of inclusion), by place, the worst first. What is said
+/// Puts diagnostics into the order in which nginx would meet them: by file (in the order of inclusion), by place (what
+/// is found at the end of a file stands there), the worst first; last what has no place. What is said
 /// of one place several times, because its file is included several times, stays once.
 pub fn arrange(diagnostics: &mut Vec<Diagnostic>) {
-    diagnostics.sort_by_key(|d| (d.span.map(|s| (s.file, s.start)), d.severity));
+    diagnostics
+        .sort_by_key(|d| (d.span.is_none(), d.anchor.or(d.span).map(|s| (s.file, s.start)), d.severity));
     diagnostics.dedup_by(|a, b| a.span == b.span && a.message == b.message);
 }
 

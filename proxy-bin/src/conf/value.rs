@@ -3,6 +3,8 @@
 //! Each parser takes the text and gives the value or `None`; [`Field`] turns `None` into nginx's message with the
 //! right place. Units are multiplied out with overflow checks; nothing saturates.
 
+use proxy_core::time::Millis;
+
 use super::diagnostic::{Diagnostic, nearest};
 use super::tree::{Arg, Directive};
 
@@ -173,6 +175,41 @@ impl<'a> Field<'a> {
     /// nginx's `directive invalid value`.
     pub fn milliseconds(self) -> Parsed<u64> {
         milliseconds(&self.arg.text()).ok_or_else(|| self.invalid(TIME_HELP))
+    }
+
+    /// A time, see [`milliseconds`].
+    ///
+    /// # Errors
+    /// nginx's `directive invalid value`.
+    pub fn millis(self) -> Parsed<Millis> {
+        self.milliseconds().map(Millis)
+    }
+
+    /// A size that fits the memory, see [`size`].
+    ///
+    /// # Errors
+    /// nginx's `directive invalid value`.
+    pub fn bytes(self) -> Parsed<usize> {
+        let bytes = self.size()?;
+        usize::try_from(bytes).map_err(|_| self.invalid("the size is too large"))
+    }
+
+    /// A number of things in memory, see [`number`].
+    ///
+    /// # Errors
+    /// nginx's `directive invalid number`.
+    pub fn count(self) -> Parsed<usize> {
+        let count = self.number()?;
+        usize::try_from(count).map_err(|_| self.invalid("the number is too large"))
+    }
+
+    /// A number of at most 32 bits, see [`number`].
+    ///
+    /// # Errors
+    /// nginx's `directive invalid number`.
+    pub fn number_u32(self) -> Parsed<u32> {
+        let number = self.number()?;
+        u32::try_from(number).map_err(|_| self.invalid("the number is too large"))
     }
 
     /// A time in seconds, see [`seconds`].

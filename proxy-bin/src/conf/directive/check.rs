@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Body, Contexts, Entry, Support, all, lookup};
-use crate::conf::diagnostic::{Diagnostic, Severity, nearest};
+use crate::conf::diagnostic::{Diagnostic, Severity, has_errors, nearest};
 use crate::conf::span::Sources;
 use crate::conf::tree::Directive;
 use crate::conf::value::Field;
@@ -28,9 +28,11 @@ pub fn check<'a>(
     sources: &Sources,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Checked<'a>> {
+    // A syntax error may have swallowed anything.
+    let whole = !has_errors(diagnostics);
     let mut checker = Checker { sources, diagnostics, tuned: Vec::new() };
     let checked = checker.level(tree, Contexts::MAIN, false);
-    if !tree.iter().any(|directive| directive.name.is("events")) {
+    if whole && !tree.iter().any(|directive| directive.name.is("events")) {
         let message = "no \"events\" section in configuration";
         checker
             .diagnostics

@@ -21,7 +21,17 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 pub use check::{Checked, check};
+use proxy_core::config::AccessLog;
 pub use shape::{Arity, Contexts};
+
+use super::lower::context::Call;
+use super::lower::core::CoreLevel;
+use super::lower::level::Own;
+use super::lower::process::ProcessLevel;
+use super::lower::proxy::ProxyLevel;
+use super::lower::server::ServerLevel;
+use super::lower::upstream::UpstreamLevel;
+use super::value::Parsed;
 
 /// One directive in the contexts that give it one meaning.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +50,42 @@ pub struct Entry {
     pub doc: &'static str,
     /// How far ringgate honours it.
     pub support: Support,
+    /// What it does.
+    pub effect: Effect,
+}
+
+/// What a directive does: it stores its value in the raw settings of its family, for the level at which it stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Effect {
+    /// Nothing: it is accepted, or it is not supported.
+    Nothing,
+    /// It makes a level or an object of its own; the lowering of the block around it knows it by name.
+    Structure,
+    /// The top level and `events`.
+    Process(Store<ProcessLevel>),
+    /// The core and headers modules.
+    Core(Store<CoreLevel>),
+    /// Whole servers.
+    Server(Store<ServerLevel>),
+    /// What a level does not hand on: content, rewrites, names.
+    Own(Store<Own>),
+    /// Access logs.
+    Log(Store<Option<Vec<AccessLog>>>),
+    /// The proxy module.
+    Proxy(Store<ProxyLevel>),
+    /// A group of servers.
+    Upstream(Store<UpstreamLevel>),
+    /// Something that all levels share.
+    Shared(fn(&mut Call<'_, '_>) -> Parsed<()>),
+}
+
+/// Stores a directive's value.
+pub type Store<Level> = fn(&mut Level, &mut Call<'_, '_>) -> Parsed<()>;
+
+/// Stores a parsed value, or hands on what is wrong with it.
+fn store<T>(slot: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
+    *slot = Some(value?);
+    Ok(())
 }
 
 /// What stands between a directive's braces.
@@ -69,7 +115,16 @@ pub enum Support {
 impl Entry {
     /// A directive without a block that may stand once in a block.
     const fn new(name: &'static str, contexts: Contexts, arity: Arity, doc: &'static str) -> Self {
-        Self { name, contexts, arity, body: Body::None, repeats: false, doc, support: Support::Works }
+        Self {
+            name,
+            contexts,
+            arity,
+            body: Body::None,
+            repeats: false,
+            doc,
+            support: Support::Works,
+            effect: Effect::Nothing,
+        }
     }
 
     /// With a block.
@@ -80,6 +135,46 @@ impl Entry {
     /// It may be repeated.
     const fn repeats(self) -> Self {
         Self { repeats: true, ..self }
+    }
+
+    const fn effect(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+
+    const fn structure(self) -> Self {
+        self.effect(Effect::Structure)
+    }
+
+    const fn process(self, store: Store<ProcessLevel>) -> Self {
+        self.effect(Effect::Process(store))
+    }
+
+    const fn core(self, store: Store<CoreLevel>) -> Self {
+        self.effect(Effect::Core(store))
+    }
+
+    const fn server(self, store: Store<ServerLevel>) -> Self {
+        self.effect(Effect::Server(store))
+    }
+
+    const fn own(self, store: Store<Own>) -> Self {
+        self.effect(Effect::Own(store))
+    }
+
+    const fn log(self, store: Store<Option<Vec<AccessLog>>>) -> Self {
+        self.effect(Effect::Log(store))
+    }
+
+    const fn proxy(self, store: Store<ProxyLevel>) -> Self {
+        self.effect(Effect::Proxy(store))
+    }
+
+    const fn upstream(self, store: Store<UpstreamLevel>) -> Self {
+        self.effect(Effect::Upstream(store))
+    }
+
+    const fn shared(self, apply: fn(&mut Call<'_, '_>) -> Parsed<()>) -> Self {
+        self.effect(Effect::Shared(apply))
     }
 }
 

@@ -15,7 +15,7 @@ mod proxy;
 mod stream;
 mod tls;
 
-use super::{Arity, Body, Contexts, Entry, Support};
+use super::{Arity, Body, Contexts, Effect, Entry, Support};
 
 /// All tables.
 pub(super) const TABLES: &[&[Entry]] = &[
@@ -30,7 +30,16 @@ pub(super) const TABLES: &[&[Entry]] = &[
 ];
 
 const fn known(name: &'static str, contexts: Contexts, arity: Arity, support: Support) -> Entry {
-    Entry { name, contexts, arity, body: Body::None, repeats: true, doc: "", support }
+    Entry {
+        name,
+        contexts,
+        arity,
+        body: Body::None,
+        repeats: true,
+        doc: "",
+        support,
+        effect: Effect::Nothing,
+    }
 }
 
 const fn tunes(name: &'static str, contexts: Contexts, arity: Arity) -> Entry {
