@@ -5,6 +5,7 @@
 //! without a match it includes nothing; a plain name must exist. What nginx leaves to the kernel's limits has bounds
 //! here: depth, number of inclusions, number of directives, and a cycle is an error.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -137,7 +138,7 @@ struct Loader<'a> {
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
     /// The trees of files that were parsed before, so that a file included twice reports its mistakes once.
-    parsed: Vec<(FileId, Vec<Directive>)>,
+    parsed: HashMap<FileId, Vec<Directive>>,
     /// The files that include one another at this moment.
     stack: Vec<FileId>,
     inclusions: usize,
@@ -152,7 +153,7 @@ impl<'a> Loader<'a> {
             base,
             sources: Sources::default(),
             diagnostics: Vec::new(),
-            parsed: Vec::new(),
+            parsed: HashMap::new(),
             stack: Vec::new(),
             inclusions: 0,
             directives: 0,
@@ -160,13 +161,13 @@ impl<'a> Loader<'a> {
     }
 
     fn parse(&mut self, id: FileId, kind: TextKind) -> Vec<Directive> {
-        if let Some((_, items)) = self.parsed.iter().find(|(file, _)| *file == id) {
+        if let Some(items) = self.parsed.get(&id) {
             return items.clone();
         }
         let bytes = self.sources.file(id).map(|file| file.bytes()).unwrap_or_default();
         let (items, diagnostics) = parse(id, bytes, kind);
         self.diagnostics.extend(diagnostics);
-        self.parsed.push((id, items.clone()));
+        self.parsed.insert(id, items.clone());
         items
     }
 

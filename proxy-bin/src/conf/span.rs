@@ -4,6 +4,7 @@
 //! [`Sources`] keeps the exact bytes of every file that was read: it turns a span into a line and a column for
 //! messages, and it is what `-T` prints.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -97,12 +98,15 @@ impl SourceFile {
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<SourceFile>,
+    by_path: HashMap<PathBuf, FileId>,
 }
 
 impl Sources {
     /// Adds a file that was read from `path`.
     pub fn add_file(&mut self, path: PathBuf, bytes: Vec<u8>) -> FileId {
-        self.push(SourceFile::new(Some(path), bytes))
+        let id = self.push(SourceFile::new(Some(path.clone()), bytes));
+        self.by_path.insert(path, id);
+        id
     }
 
     /// Adds the text of `-g`.
@@ -118,8 +122,7 @@ impl Sources {
 
     /// The file that was read from `path`, if it was.
     pub fn find(&self, path: &Path) -> Option<FileId> {
-        let at = self.files.iter().position(|file| file.path() == Some(path))?;
-        u32::try_from(at).ok().map(FileId)
+        self.by_path.get(path).copied()
     }
 
     /// The file with that number.

@@ -1,6 +1,7 @@
 //! What all directives of one load share, and what one directive is told when it takes effect.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::template;
 use super::upstream::Upstreams;
 use super::variables::Variables;
 use crate::conf::diagnostic::Diagnostic;
-use crate::conf::span::{Sources, Span};
+use crate::conf::span::{FileId, Sources, Span};
 use crate::conf::tree::{Arg, Directive};
 use crate::conf::value::{Field, Parsed};
 
@@ -68,6 +69,8 @@ pub struct Context<'e> {
     pub formats: Vec<Arc<LogFormat>>,
     /// Upstream groups.
     pub upstreams: Upstreams,
+    /// The files' names, each made once.
+    pub file_names: HashMap<FileId, Arc<str>>,
 }
 
 impl Context<'_> {
@@ -84,9 +87,11 @@ impl Context<'_> {
     }
 
     /// Where something stands, for the core.
-    pub fn origin(&self, span: Span) -> Origin {
-        let file = self.sources.file(span.file).and_then(|file| file.path());
-        let file = file.map_or_else(|| "command line".into(), |path| path.to_string_lossy().as_ref().into());
+    pub fn origin(&mut self, span: Span) -> Origin {
+        let path = || self.sources.file(span.file).and_then(|file| file.path());
+        let name =
+            || path().map_or_else(|| "command line".into(), |path| path.to_string_lossy().as_ref().into());
+        let file = self.file_names.entry(span.file).or_insert_with(name).clone();
         let line = u32::try_from(self.sources.start(span).line).unwrap_or(u32::MAX);
         Origin { file, line }
     }

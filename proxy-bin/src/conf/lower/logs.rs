@@ -1,5 +1,6 @@
 //! `error_log`, `access_log`, `log_format`: which lines go to which files.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use proxy_core::command::Level;
@@ -19,6 +20,8 @@ pub struct Logs {
     pub access: Vec<LogFile>,
     /// Error logs; the first is the main one.
     pub errors: Vec<ErrorLogFile>,
+    /// Where in `access` a file is.
+    by_sink: HashMap<Box<str>, usize>,
 }
 
 impl Logs {
@@ -36,7 +39,8 @@ impl Logs {
 
     /// The access log at this path; `None` if it is buffered in another way elsewhere.
     pub fn access(&mut self, file: LogFile) -> Option<LogId> {
-        let at = match self.access.iter_mut().enumerate().find(|(_, other)| other.sink == file.sink) {
+        let known = self.by_sink.get(path_of(&file.sink)).copied();
+        let at = match known.and_then(|at| Some((at, self.access.get_mut(at)?))) {
             Some((at, _)) if file.buffer_bytes == 0 => at,
             Some((at, other)) if other.buffer_bytes == 0 => {
                 *other = file;
@@ -45,11 +49,19 @@ impl Logs {
             Some((at, other)) if *other == file => at,
             Some(_) => return None,
             None => {
+                self.by_sink.insert(path_of(&file.sink).into(), self.access.len());
                 self.access.push(file);
                 self.access.len() - 1
             }
         };
         u32::try_from(at).ok().map(LogId)
+    }
+}
+
+fn path_of(sink: &LogSink) -> &str {
+    match sink {
+        LogSink::Stderr => "stderr",
+        LogSink::File(path) => path,
     }
 }
 

@@ -25,6 +25,8 @@ pub mod template;
 pub mod upstream;
 pub mod variables;
 
+use std::collections::HashMap;
+
 use proxy_core::command::Level as LogLevel;
 use proxy_core::config::{Config, LogSink};
 use proxy_core::http::HeaderId;
@@ -65,6 +67,7 @@ pub fn lower(
         logs: Logs::default(),
         formats: Vec::new(),
         upstreams: Upstreams::default(),
+        file_names: HashMap::new(),
     };
     let mut top = ProcessLevel::default();
     for item in tree {
