@@ -5,6 +5,7 @@
 //! file: they write one and run it.
 
 pub mod cli;
+pub mod conf;
 pub mod control;
 pub mod daemon;
 pub mod demo;

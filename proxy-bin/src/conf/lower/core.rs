@@ -1,0 +1,322 @@
+//! The core and headers modules' settings of one level, as written; then inherited; then finished with defaults.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap as CoreMap;
+use proxy_core::config::{
+    AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, Expires, IfModifiedSince, Keepalive, Linger,
+    LingeringClose, MimeTypes, Root, ServerTokens, Template,
+};
+use proxy_core::time::Millis;
+
+use super::context::{Call, Environment};
+use crate::conf::diagnostic::Diagnostic;
+use crate::conf::value::Parsed;
+
+/// Fills what `own` does not say from `parent`.
+macro_rules! inherit {
+    ($own:expr, $parent:expr; $($field:ident)*) => {
+        $(if $own.$field.is_none() {
+            $own.$field.clone_from(&$parent.$field);
+        })*
+    };
+}
+pub(super) use inherit;
+
+/// How `add_header` treats those of the level above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderInherit {
+    /// They count only if there are none here.
+    On,
+    /// They do not count.
+    Off,
+    /// They come first.
+    Merge,
+}
+
+/// What a level says; `None` is silence.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "each field is the directive of its name")]
+pub struct CoreLevel {
+    pub root: Option<Root>,
+    pub index: Option<Vec<Template>>,
+    pub types: Option<HashMap<Vec<u8>, Arc<[u8]>>>,
+    pub default_type: Option<Arc<[u8]>>,
+    pub error_pages: Option<Vec<ErrorPage>>,
+    pub recursive_error_pages: Option<bool>,
+    pub error_logs: Option<Vec<ErrorLogRef>>,
+    pub add_headers: Option<Vec<AddHeader>>,
+    pub add_trailers: Option<Vec<AddHeader>>,
+    pub add_header_inherit: Option<HeaderInherit>,
+    pub add_trailer_inherit: Option<HeaderInherit>,
+    pub expires: Option<Expires>,
+    /// 0 is no limit.
+    pub client_max_body_size: Option<u64>,
+    pub client_body_buffer_size: Option<usize>,
+    pub client_body_timeout: Option<Millis>,
+    pub client_body_temp_path: Option<Arc<[u8]>>,
+    /// The timeout and the field's value in seconds.
+    pub keepalive_timeout: Option<(Millis, Option<u64>)>,
+    pub keepalive_min_timeout: Option<Millis>,
+    pub keepalive_requests: Option<u64>,
+    pub keepalive_time: Option<Millis>,
+    pub lingering_close: Option<Linger>,
+    pub lingering_time: Option<Millis>,
+    pub lingering_timeout: Option<Millis>,
+    pub send_timeout: Option<Millis>,
+    pub reset_timedout_connection: Option<bool>,
+    pub server_tokens: Option<ServerTokens>,
+    pub etag: Option<bool>,
+    pub if_modified_since: Option<IfModifiedSince>,
+    pub max_ranges: Option<u32>,
+    pub chunked_transfer_encoding: Option<bool>,
+    pub absolute_redirect: Option<bool>,
+    pub server_name_in_redirect: Option<bool>,
+    pub port_in_redirect: Option<bool>,
+    pub log_not_found: Option<bool>,
+    pub limit_rate: Option<Template>,
+    pub limit_rate_after: Option<Template>,
+    pub early_hints: Option<Vec<Template>>,
+}
+
+fn inherit_headers(
+    own: &mut Option<Vec<AddHeader>>,
+    parent: Option<&Vec<AddHeader>>,
+    how: Option<HeaderInherit>,
+) {
+    match (how.unwrap_or(HeaderInherit::On), own.as_mut(), parent) {
+        (HeaderInherit::Merge, Some(own), Some(parent)) => {
+            let rest = std::mem::replace(own, parent.clone());
+            own.extend(rest);
+        }
+        (HeaderInherit::On | HeaderInherit::Merge, None, Some(parent)) => *own = Some(parent.clone()),
+        _ => {}
+    }
+}
+
+impl CoreLevel {
+    /// Fills what this level does not say from the level above.
+    pub fn inherit(&mut self, parent: &Self) {
+        inherit!(self, parent; root index types default_type error_pages recursive_error_pages error_logs
+            add_header_inherit add_trailer_inherit expires client_max_body_size client_body_buffer_size
+            client_body_timeout client_body_temp_path keepalive_timeout keepalive_min_timeout keepalive_requests
+            keepalive_time lingering_close lingering_time lingering_timeout send_timeout
+            reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
+            absolute_redirect server_name_in_redirect port_in_redirect log_not_found limit_rate limit_rate_after
+            early_hints);
+        inherit_headers(&mut self.add_headers, parent.add_headers.as_ref(), self.add_header_inherit);
+        inherit_headers(&mut self.add_trailers, parent.add_trailers.as_ref(), self.add_trailer_inherit);
+    }
+
+    /// The settings with nginx's defaults where nothing was said; `main_logs` are the top level's error logs.
+    pub fn finish(&self, env: &Environment<'_>, main_logs: &[ErrorLogRef]) -> CoreSettings {
+        let seconds = Millis::from_secs;
+        CoreSettings {
+            root: self.root.clone().unwrap_or_else(|| default_root(env)),
+            index: self.index.clone().unwrap_or_else(|| vec![Template::literal(b"index.html")]).into(),
+            types: Arc::new(mime_types(self.types.as_ref())),
+            default_type: self.default_type.clone().unwrap_or_else(|| b"text/plain".as_slice().into()),
+            error_pages: self.error_pages.clone().unwrap_or_default().into(),
+            recursive_error_pages: self.recursive_error_pages.unwrap_or(false),
+            error_logs: self.error_logs.as_deref().unwrap_or(main_logs).into(),
+            add_headers: self.add_headers.clone().unwrap_or_default().into(),
+            add_trailers: self.add_trailers.clone().unwrap_or_default().into(),
+            expires: self.expires.clone().unwrap_or(Expires::Off),
+            client_body: self.client_body(env),
+            keepalive: self.keepalive(),
+            lingering: LingeringClose {
+                when: self.lingering_close.unwrap_or(Linger::WhenUnread),
+                time: self.lingering_time.unwrap_or(seconds(30)),
+                timeout: self.lingering_timeout.unwrap_or(seconds(5)),
+            },
+            send_timeout: self.send_timeout.unwrap_or(seconds(60)),
+            reset_timedout_connection: self.reset_timedout_connection.unwrap_or(false),
+            server_tokens: self.server_tokens.clone().unwrap_or(ServerTokens::On),
+            etag: self.etag.unwrap_or(true),
+            if_modified_since: self.if_modified_since.unwrap_or(IfModifiedSince::Exact),
+            ranges_max: self.max_ranges,
+            chunked_transfer_encoding: self.chunked_transfer_encoding.unwrap_or(true),
+            absolute_redirect: self.absolute_redirect.unwrap_or(true),
+            server_name_in_redirect: self.server_name_in_redirect.unwrap_or(false),
+            port_in_redirect: self.port_in_redirect.unwrap_or(true),
+            log_not_found: self.log_not_found.unwrap_or(true),
+            limit_rate: self.limit_rate.clone(),
+            limit_rate_after: self.limit_rate_after.clone(),
+            early_hints: self.early_hints.clone().unwrap_or_default().into(),
+        }
+    }
+
+    fn client_body(&self, env: &Environment<'_>) -> ClientBody {
+        let temp = || env.prefix.join(env.client_body_temp).to_string_lossy().as_bytes().into();
+        ClientBody {
+            bytes_max: Some(self.client_max_body_size.unwrap_or(1 << 20)).filter(|bytes| *bytes > 0),
+            buffer_bytes: self.client_body_buffer_size.unwrap_or(8 << 10),
+            timeout: self.client_body_timeout.unwrap_or(Millis::from_secs(60)),
+            temp_path: self.client_body_temp_path.clone().unwrap_or_else(temp),
+        }
+    }
+
+    fn keepalive(&self) -> Keepalive {
+        let (timeout, header_s) = self.keepalive_timeout.unwrap_or((Millis::from_secs(75), None));
+        Keepalive {
+            timeout,
+            header_s,
+            requests_max: self.keepalive_requests.unwrap_or(1000),
+            time_max: self.keepalive_time.unwrap_or(Millis::from_secs(3600)),
+            timeout_min: self.keepalive_min_timeout.unwrap_or_default(),
+        }
+    }
+}
+
+fn default_root(env: &Environment<'_>) -> Root {
+    Root::Root(Template::literal(env.prefix.join("html").to_string_lossy().as_bytes()))
+}
+
+fn mime_types(own: Option<&HashMap<Vec<u8>, Arc<[u8]>>>) -> MimeTypes {
+    const DEFAULT: [(&[u8], &[u8]); 3] =
+        [(b"html", b"text/html"), (b"gif", b"image/gif"), (b"jpg", b"image/jpeg")];
+    let by_extension: CoreMap<Box<[u8]>, Arc<[u8]>> = match own {
+        Some(own) => own.iter().map(|(ext, kind)| (ext.as_slice().into(), kind.clone())).collect(),
+        None => DEFAULT.iter().map(|(ext, kind)| ((*ext).into(), (*kind).into())).collect(),
+    };
+    MimeTypes { by_extension }
+}
+
+/// `types { text/html html htm; }`
+pub fn types(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let types = level.types.get_or_insert_default();
+    for line in call.directive.children() {
+        if line.block.is_some() {
+            call.cx.diagnostics.push(Diagnostic::emerg(line.span, "unexpected \"{\""));
+            continue;
+        }
+        let kind: Arc<[u8]> = line.name.bytes.as_slice().into();
+        for extension in &line.args {
+            let before = types.insert(extension.bytes.to_ascii_lowercase(), kind.clone());
+            if let Some(before) = before.filter(|before| *before != kind) {
+                let message = format!(
+                    "duplicate extension \"{}\", content type: \"{}\", previous content type: \"{}\"",
+                    extension.text(),
+                    line.name.text(),
+                    String::from_utf8_lossy(&before)
+                );
+                call.cx.diagnostics.push(Diagnostic::warn(extension.span, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `root path;`, `alias path;`
+pub fn root(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let name = call.directive.name.text();
+    if let Some(earlier) = &level.root {
+        let earlier = if matches!(earlier, Root::Root(_)) { "root" } else { "alias" };
+        return Err(call.error(if earlier == name {
+            format!("\"{name}\" directive is duplicate")
+        } else {
+            format!("\"{name}\" directive is duplicate, \"{earlier}\" directive was specified earlier")
+        }));
+    }
+    let path = call.text(0);
+    for variable in ["document_root", "realpath_root"] {
+        if path.contains(&format!("${variable}")) || path.contains(&format!("${{{variable}}}")) {
+            let message = format!("the ${variable} variable cannot be used in the \"{name}\" directive");
+            return Err(call.first().error(message));
+        }
+    }
+    if name == "alias" && call.place.kind == proxy_core::config::LocationKind::Named {
+        return Err(call.error("the \"alias\" directive cannot be used inside the named location"));
+    }
+    // A path that begins with a variable is taken as it is; every other one starts at the prefix.
+    let full = if path.starts_with('$') {
+        call.first().arg.bytes.clone()
+    } else {
+        use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+        let path = std::ffi::OsStr::from_bytes(&call.first().arg.bytes);
+        call.cx.env.prefix.join(path).into_os_string().into_vec()
+    };
+    let template = super::template::compile_bytes(call.cx, call.first(), &full)?;
+    level.root = Some(if name == "alias" { Root::Alias(template) } else { Root::Root(template) });
+    Ok(())
+}
+
+/// `index file …;`
+pub fn index(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    for n in 0..call.args().len() {
+        if call.arg(n).arg.bytes.is_empty() {
+            return Err(call.arg(n).error("index \"\" in \"index\" directive is invalid"));
+        }
+        let template = call.template(n)?;
+        level.index.get_or_insert_default().push(template);
+    }
+    Ok(())
+}
+
+/// `keepalive_timeout 75s [60s];`
+pub fn keepalive_timeout(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let timeout = call.first().millis()?;
+    let header = if call.args().len() > 1 { Some(call.arg(1).seconds()?) } else { None };
+    level.keepalive_timeout = Some((timeout, header.filter(|seconds| *seconds > 0)));
+    Ok(())
+}
+
+/// `limit_rate 10k;`: a literal becomes a plain number of bytes, so that only variables are parsed at run time.
+pub fn rate(call: &mut Call<'_, '_>) -> Parsed<Option<Template>> {
+    let template = call.template(0)?;
+    if template.as_literal().is_none() {
+        return Ok(Some(template));
+    }
+    let bytes = call.first().size()?;
+    Ok(Some(Template::literal(bytes.to_string().as_bytes())))
+}
+
+/// `add_header name value [always];`, `add_trailer …`
+pub fn add_header(call: &mut Call<'_, '_>) -> Parsed<AddHeader> {
+    let always = call.args().len() > 2;
+    if always && !call.arg(2).arg.is("always") {
+        let mut diagnostic = call.arg(2).error(format!("invalid parameter \"{}\"", call.text(2)));
+        diagnostic.help("only `always` may follow the value; quote a value that holds spaces");
+        return Err(diagnostic);
+    }
+    let name = call.first().arg.bytes.as_slice();
+    Ok(AddHeader { id: super::header_id(name), name: name.into(), value: call.template(1)?, always })
+}
+
+/// `expires [modified] time;`, `expires epoch|max|off;`
+pub fn expires(call: &mut Call<'_, '_>) -> Parsed<Expires> {
+    let modified = call.args().len() > 1;
+    if modified && !call.first().arg.is("modified") {
+        return Err(call.first().error("invalid value"));
+    }
+    let field = call.arg(usize::from(modified));
+    let text = field.arg.text();
+    match (&*text, modified) {
+        ("epoch", false) => return Ok(Expires::Epoch),
+        ("max", false) => return Ok(Expires::Max),
+        ("off", false) => return Ok(Expires::Off),
+        _ => {}
+    }
+    if text.starts_with('$') {
+        let mut diagnostic =
+            field.error("\"expires\" with a variable is known to nginx but not supported yet");
+        diagnostic.help("use one `location` for each time, or a literal time");
+        return Err(diagnostic);
+    }
+    let bad = || field.error("\"expires\" directive invalid value");
+    if let Some(daily) = text.strip_prefix('@') {
+        let seconds = crate::conf::value::seconds(daily).ok_or_else(bad)?;
+        let seconds = u32::try_from(seconds).ok().filter(|s| *s < 86_400).filter(|_| !modified);
+        return seconds
+            .map(Expires::Daily)
+            .ok_or_else(|| field.error("daily time value must be less than 24 hours"));
+    }
+    let (negative, digits) = match text.strip_prefix(['-', '+']) {
+        Some(digits) => (text.starts_with('-'), digits),
+        None => (false, &*text),
+    };
+    let seconds = crate::conf::value::seconds(digits).and_then(|s| i64::try_from(s).ok()).ok_or_else(bad)?;
+    let seconds = if negative { -seconds } else { seconds };
+    Ok(if modified { Expires::Modified(seconds) } else { Expires::Access(seconds) })
+}

@@ -1,0 +1,369 @@
+//! The `http` block: from checked directives to servers and locations.
+//!
+//! Two passes. The first walks the text in order and lets every directive take effect on its own level, giving a tree
+//! of [`Node`]s. The second walks that tree from the top and resolves inheritance, giving the core's locations; levels
+//! that say nothing of their own share their parent's settings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proxy_core::config::{
+    AccessLog, Content, CoreSettings, ErrorLogRef, Location, LocationId, LocationKind, LogFile, LogSink,
+    LogTarget, Map, Origin, RewriteOp, Server, ServerId,
+};
+use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
+use proxy_core::time::Millis;
+
+use super::context::{Call, Context, Place};
+use super::core::CoreLevel;
+use super::level::{Level, OwnContent};
+use super::listen::{self, Listen, Name};
+use super::proxy::{ProxyLevel, ProxyShared};
+use super::server::ServerLevel;
+use super::{apply, location, logs, map, rewrite, upstream};
+use crate::conf::diagnostic::Diagnostic;
+use crate::conf::directive::Checked;
+use crate::conf::span::Span;
+use crate::conf::tree::Directive;
+
+/// What the `http` block gives.
+#[derive(Debug, Default)]
+pub struct Http {
+    /// The servers.
+    pub servers: Vec<Server>,
+    /// What they listen on and their names.
+    pub listens: Vec<(ServerId, Vec<Listen>, Vec<Name>)>,
+    /// All locations, by id.
+    pub locations: Vec<Location>,
+    /// The maps, by id.
+    pub maps: Vec<Map>,
+}
+
+/// Named locations by name.
+type Named = Vec<(Box<[u8]>, LocationId)>;
+
+/// A level below `http`.
+struct Node<'a> {
+    directive: &'a Directive,
+    id: LocationId,
+    kind: LocationKind,
+    pattern: Vec<u8>,
+    regex: Option<Regex>,
+    level: Level,
+    locations: Vec<Self>,
+    ifs: Vec<Self>,
+}
+
+/// The settings that hold at a level, all inheritance resolved.
+#[derive(Clone)]
+struct Settings {
+    core: Arc<CoreLevel>,
+    core_done: Arc<CoreSettings>,
+    proxy: Arc<ProxyLevel>,
+    proxy_done: Arc<ProxyShared>,
+    access_logs: Arc<[AccessLog]>,
+    server: ServerLevel,
+}
+
+/// Lowers the block; `main_logs` are the top level's error logs.
+pub fn http(cx: &mut Context<'_>, block: &Checked<'_>, main_logs: &[ErrorLogRef]) -> Http {
+    let mut lower = Lower { cx, main_logs, next: 0, maps: Vec::new() };
+    let mut level = Level::default();
+    let mut servers = Vec::new();
+    for child in &block.children {
+        match child.entry.name {
+            "server" => servers.push(lower.server_node(child)),
+            "upstream" => upstream::upstream(lower.cx, child),
+            "map" => lower.map(child.directive),
+            _ => apply::level(lower.cx, child, Place::NONE, &mut level),
+        }
+    }
+    let settings = lower.top(level);
+    lower.finish(servers, &settings)
+}
+
+struct Lower<'l, 'e> {
+    cx: &'l mut Context<'e>,
+    main_logs: &'l [ErrorLogRef],
+    next: u32,
+    maps: Vec<(u32, Map)>,
+}
+
+impl Lower<'_, '_> {
+    fn next_id(&mut self) -> LocationId {
+        self.next += 1;
+        LocationId(self.next - 1)
+    }
+
+    fn map(&mut self, directive: &Directive) {
+        let Some(map) = map::map(self.cx, directive) else { return };
+        let Some(id) = self.cx.variables.map(&map.name) else { return };
+        // nginx lets the last map of a name win.
+        self.maps.retain(|(other, _)| *other != id.0);
+        self.maps.push((id.0, map));
+    }
+
+    fn server_node<'a>(&mut self, block: &Checked<'a>) -> Node<'a> {
+        let mut node = Node {
+            directive: block.directive,
+            id: self.next_id(),
+            kind: LocationKind::Implicit,
+            pattern: Vec::new(),
+            regex: None,
+            level: Level::default(),
+            locations: Vec::new(),
+            ifs: Vec::new(),
+        };
+        self.children(block, &mut node, false);
+        // A `listen` that did not even pass the table must not be replaced by the default one either.
+        let written = block.directive.children().iter().any(|child| child.name.is("listen"));
+        node.level.own.listen_written = written;
+        node
+    }
+
+    fn children<'a>(&mut self, block: &Checked<'a>, node: &mut Node<'a>, is_if: bool) {
+        for child in &block.children {
+            match child.entry.name {
+                "location" => self.location_node(child, node),
+                "if" => self.if_node(child, node),
+                _ => {
+                    let place = Place { kind: node.kind, pattern: &node.pattern, is_if };
+                    apply::level(self.cx, child, place, &mut node.level);
+                }
+            }
+        }
+    }
+
+    fn location_node<'a>(&mut self, block: &Checked<'a>, outer: &mut Node<'a>) {
+        let place = Place { kind: outer.kind, pattern: &outer.pattern, is_if: false };
+        let mut call = Call { cx: self.cx, directive: block.directive, place };
+        let head = match location::head(&mut call) {
+            Ok(head) => head,
+            Err(error) => return self.cx.record(Err(error)),
+        };
+        let mut node = Node {
+            directive: block.directive,
+            id: self.next_id(),
+            kind: head.kind,
+            pattern: head.pattern,
+            regex: head.regex,
+            level: Level::default(),
+            locations: Vec::new(),
+            ifs: Vec::new(),
+        };
+        self.children(block, &mut node, false);
+        outer.locations.push(node);
+    }
+
+    fn if_node<'a>(&mut self, block: &Checked<'a>, outer: &mut Node<'a>) {
+        let place = Place { kind: outer.kind, pattern: &outer.pattern, is_if: false };
+        let mut call = Call { cx: self.cx, directive: block.directive, place };
+        let condition = match rewrite::condition(&mut call) {
+            Ok(condition) => condition,
+            Err(error) => return self.cx.record(Err(error)),
+        };
+        let mut node = Node {
+            directive: block.directive,
+            id: self.next_id(),
+            kind: LocationKind::Implicit,
+            pattern: Vec::new(),
+            regex: None,
+            level: Level::default(),
+            locations: Vec::new(),
+            ifs: Vec::new(),
+        };
+        self.children(block, &mut node, true);
+        let body = std::mem::take(&mut node.level.own.rewrite).into();
+        outer.level.own.rewrite.push(RewriteOp::If { condition, body, location: node.id });
+        outer.ifs.push(node);
+    }
+
+    /// The settings of the `http` level.
+    fn top(&mut self, level: Level) -> Settings {
+        let core = Arc::new(level.core.unwrap_or_default());
+        let proxy = Arc::new(level.proxy.unwrap_or_default());
+        let access_logs = level.access_logs.unwrap_or_else(|| self.default_access_logs());
+        Settings {
+            core_done: Arc::new(core.finish(self.cx.env, self.main_logs)),
+            core,
+            proxy_done: Arc::new(proxy.finish(self.cx)),
+            proxy,
+            access_logs: access_logs.into(),
+            server: level.server,
+        }
+    }
+
+    fn default_access_logs(&mut self) -> Vec<AccessLog> {
+        let path = self.cx.env.prefix.join(self.cx.env.access_log);
+        let sink = LogSink::File(path.to_string_lossy().as_ref().into());
+        let format = logs::combined(self.cx);
+        let id = self.cx.logs.access(LogFile { sink, buffer_bytes: 0, flush: None });
+        id.map(|id| AccessLog { target: LogTarget::File(id), format, condition: None }).into_iter().collect()
+    }
+
+    /// The settings of a level inside `outer`.
+    fn settings(&mut self, level: &mut Level, outer: &Settings) -> Settings {
+        let mut settings = outer.clone();
+        if let Some(mut core) = level.core.take() {
+            core.inherit(&outer.core);
+            settings.core_done = Arc::new(core.finish(self.cx.env, self.main_logs));
+            settings.core = Arc::new(core);
+        }
+        if let Some(mut proxy) = level.proxy.take() {
+            proxy.inherit(&outer.proxy);
+            settings.proxy_done = Arc::new(proxy.finish(self.cx));
+            settings.proxy = Arc::new(proxy);
+        }
+        if let Some(logs) = level.access_logs.take() {
+            settings.access_logs = logs.into();
+        }
+        settings
+    }
+
+    fn finish(mut self, nodes: Vec<Node<'_>>, settings: &Settings) -> Http {
+        let mut http = Http::default();
+        let mut locations = Vec::new();
+        for node in nodes {
+            let id = ServerId(u32::try_from(http.servers.len()).unwrap_or(u32::MAX));
+            let (server, listens, names) = self.server(node, settings, &mut locations);
+            http.servers.push(server);
+            http.listens.push((id, listens, names));
+        }
+        locations.sort_by_key(|(id, _)| *id);
+        http.locations = locations.into_iter().map(|(_, location)| location).collect();
+        self.maps.sort_by_key(|(id, _)| *id);
+        http.maps = self.maps.into_iter().map(|(_, map)| map).collect();
+        http
+    }
+
+    fn server(
+        &mut self,
+        mut node: Node<'_>,
+        outer: &Settings,
+        out: &mut Vec<(LocationId, Location)>,
+    ) -> (Server, Vec<Listen>, Vec<Name>) {
+        node.level.server.inherit(&outer.server);
+        let limits = node.level.server.clone();
+        let mut listens = std::mem::take(&mut node.level.own.listens);
+        if listens.is_empty() && !node.level.own.listen_written {
+            listens.push(listen::default_listen(self.cx.env, node.directive.name.span));
+        }
+        let mut names = std::mem::take(&mut node.level.own.names);
+        if names.is_empty() {
+            names.push(Name::none());
+        }
+        let rewrite = std::mem::take(&mut node.level.own.rewrite).into();
+        let origin = self.cx.origin(node.directive.name.span);
+        let root = node.id;
+        let (tree, named) = self.node(node, outer, None, out);
+        let server = Server {
+            name: names.first().map(|name| name.shown.as_slice().into()).unwrap_or_default(),
+            root,
+            tree,
+            named,
+            rewrite,
+            client_header_timeout: limits.client_header_timeout.unwrap_or(Millis::from_secs(60)),
+            client_header_buffer_bytes: limits.client_header_buffer_size.unwrap_or(1024),
+            large_client_header_buffers: limits.large_client_header_buffers.unwrap_or((4, 8192)),
+            headers_max: limits.max_headers.unwrap_or(1000),
+            ignore_invalid_headers: limits.ignore_invalid_headers.unwrap_or(true),
+            underscores_in_headers: limits.underscores_in_headers.unwrap_or(false),
+            merge_slashes: limits.merge_slashes.unwrap_or(true),
+            origin,
+        };
+        (server, listens, names)
+    }
+
+    /// Resolves a level and all inside it; gives the search tree of its locations and the named ones.
+    fn node(
+        &mut self,
+        mut node: Node<'_>,
+        outer: &Settings,
+        inherited: Option<&OwnContent>,
+        out: &mut Vec<(LocationId, Location)>,
+    ) -> (LocationTree, Named) {
+        let settings = self.settings(&mut node.level, outer);
+        let content = node.level.own.content.take().or_else(|| inherited.cloned());
+        for inner in std::mem::take(&mut node.ifs) {
+            // An `if` block hands requests to whoever answers at the level around it.
+            self.node(inner, &settings, content.as_ref(), out);
+        }
+        let nested = std::mem::take(&mut node.locations);
+        let found = self.tree(nested, &settings, out);
+        let origin = self.cx.origin(node.directive.name.span);
+        out.push((node.id, location(node, &settings, content.as_ref(), origin)));
+        found
+    }
+
+    fn tree(
+        &mut self,
+        nodes: Vec<Node<'_>>,
+        settings: &Settings,
+        out: &mut Vec<(LocationId, Location)>,
+    ) -> (LocationTree, Named) {
+        let mut builder = LocationTreeBuilder::default();
+        let mut named = Named::new();
+        let mut seen: HashMap<(bool, bool, Vec<u8>), Span> = HashMap::new();
+        for node in nodes {
+            let regex = node.regex.clone();
+            let (kind, id, pattern) = (node.kind, node.id, node.pattern.clone());
+            let (is_named, exact) = (kind == LocationKind::Named, kind == LocationKind::Exact);
+            let head = (node.directive.span, node.directive.terminator());
+            let (nested, _) = self.node(node, settings, None, out);
+            let auto_redirect = out.last().is_some_and(|(_, location)| location.auto_redirect);
+            if let Some(regex) = regex {
+                // The pattern compiled before, so the set cannot refuse it but for its size.
+                if let Err(error) = builder.add_regex(regex, id, nested) {
+                    self.cx.diagnostics.push(Diagnostic::emerg(head.0, error));
+                }
+                continue;
+            }
+            if let Some(first) = seen.insert((is_named, exact, pattern.clone()), head.0) {
+                self.cx.diagnostics.push(duplicate(is_named, &pattern, head, first));
+            } else if is_named {
+                named.push((pattern.into(), id));
+            } else {
+                // Duplicates were found above.
+                let _ = builder.add_text(kind, &pattern, id, auto_redirect, nested);
+            }
+        }
+        (builder.build(), named)
+    }
+}
+
+/// Of two named locations nginx takes the first without a word; any other pair is an error.
+fn duplicate(is_named: bool, pattern: &[u8], (span, terminator): (Span, Span), first: Span) -> Diagnostic {
+    let pattern = String::from_utf8_lossy(pattern);
+    let mut diagnostic = if is_named {
+        Diagnostic::warn(span, format!("duplicate location \"@{pattern}\", ignored"))
+    } else {
+        Diagnostic::emerg(span, format!("duplicate location \"{pattern}\""))
+    };
+    diagnostic.anchor(terminator).label(first, "first here");
+    diagnostic
+}
+
+fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, origin: Origin) -> Location {
+    let content = match content {
+        None => Content::Files,
+        Some(OwnContent::StubStatus) => Content::StubStatus,
+        Some(OwnContent::Pass(pass)) => {
+            Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass)))
+        }
+    };
+    // nginx redirects `/name` to `/name/` where the latter is proxied.
+    let auto_redirect =
+        matches!(content, Content::Proxy(_)) && node.pattern.ends_with(b"/") && node.regex.is_none();
+    Location {
+        kind: node.kind,
+        pattern: node.pattern.into(),
+        internal: node.level.own.internal,
+        auto_redirect,
+        rewrite: node.level.own.rewrite.into(),
+        content,
+        try_files: node.level.own.try_files,
+        core: settings.core_done.clone(),
+        access_logs: settings.access_logs.clone(),
+        origin,
+    }
+}

@@ -1,0 +1,80 @@
+//! One level of the `http` configuration (`http`, `server`, `location`, `if`) as it was written.
+
+use proxy_core::config::{AccessLog, RewriteOp, TryFallback, TryFiles};
+
+use super::context::Call;
+use super::core::CoreLevel;
+use super::listen::{Listen, Name};
+use super::proxy::ProxyLevel;
+use super::proxy_pass::Pass;
+use super::server::ServerLevel;
+use crate::conf::value::{Parsed, number};
+
+/// A level: what is inherited by the levels inside it, and what is its own.
+#[derive(Debug, Default)]
+pub struct Level {
+    /// The core and headers modules; `None` if this level says nothing about them.
+    pub core: Option<CoreLevel>,
+    /// The proxy module, likewise.
+    pub proxy: Option<ProxyLevel>,
+    /// The access logs; an empty list is `off`.
+    pub access_logs: Option<Vec<AccessLog>>,
+    /// Limits on request heads.
+    pub server: ServerLevel,
+    /// What is not inherited.
+    pub own: Own,
+}
+
+/// What a level does not hand on.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// The rewrite directives in order.
+    pub rewrite: Vec<RewriteOp>,
+    /// Who answers, unless files do.
+    pub content: Option<OwnContent>,
+    /// `internal`
+    pub internal: bool,
+    /// `try_files`
+    pub try_files: Option<TryFiles>,
+    /// `listen`
+    pub listens: Vec<Listen>,
+    /// `server_name`
+    pub names: Vec<Name>,
+    /// A `listen` is written, even if it was refused: the default one must not stand in for it.
+    pub listen_written: bool,
+}
+
+/// A directive that makes a location's content.
+#[derive(Clone, Debug)]
+pub enum OwnContent {
+    /// `proxy_pass`
+    Pass(Box<Pass>),
+    /// `stub_status`
+    StubStatus,
+}
+
+/// `try_files file … uri|=code|@name;`
+///
+/// # Errors
+/// nginx's `invalid code "X"`.
+pub fn try_files(own: &mut Own, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let Some(last) = call.args().len().checked_sub(1) else { return Ok(()) };
+    let mut files = Vec::with_capacity(last);
+    for n in 0..last {
+        let bytes = &call.arg(n).arg.bytes;
+        let stem = bytes.strip_suffix(b"/");
+        let template = super::template::compile_bytes(call.cx, call.arg(n), stem.unwrap_or(bytes))?;
+        files.push((template, stem.is_some()));
+    }
+    let field = call.arg(last);
+    let fallback = if let Some(code) = field.arg.strip("=") {
+        let status = number(&code).and_then(|code| u16::try_from(code).ok()).filter(|code| *code <= 999);
+        TryFallback::Status(status.ok_or_else(|| field.error(format!("invalid code \"={code}\"")))?)
+    } else if let Some(name) = field.arg.bytes.strip_prefix(b"@") {
+        TryFallback::Named(name.into())
+    } else {
+        TryFallback::Uri(call.template(last)?)
+    };
+    own.try_files = Some(TryFiles { files: files.into(), fallback });
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! From checked directives to [`proxy_core::config::Config`]: values, inheritance, names, addresses.
+//!
+//! What each directive does is its entry's `effect` (see [`directive`](super::directive)); it stores a typed value in
+//! the raw struct of its family for the level at which it stands ([`level`]). [`http`] then resolves inheritance from
+//! the top. Mistakes never stop the walk: one run finds them all.
+
+pub mod address;
+pub mod apply;
+pub mod context;
+pub mod core;
+pub mod error_page;
+pub mod http;
+pub mod level;
+pub mod listen;
+pub mod location;
+pub mod logs;
+pub mod map;
+pub mod process;
+pub mod proxy;
+pub mod proxy_pass;
+pub mod proxy_rules;
+pub mod rewrite;
+pub mod server;
+pub mod template;
+pub mod upstream;
+pub mod variables;
+
+use std::collections::HashMap;
+
+use proxy_core::command::Level as LogLevel;
+use proxy_core::config::{Config, LogSink};
+use proxy_core::http::HeaderId;
+
+pub use context::{Environment, Resolve};
+pub use process::ProcessSettings;
+
+use self::context::Context;
+use self::logs::Logs;
+use self::process::ProcessLevel;
+use self::upstream::Upstreams;
+use self::variables::Variables;
+use super::diagnostic::Diagnostic;
+use super::directive::Checked;
+use super::span::Sources;
+
+/// A configuration, compiled.
+#[derive(Debug)]
+pub struct Lowered {
+    /// What the core and the driver obey.
+    pub config: Config,
+    /// What the binary obeys.
+    pub process: ProcessSettings,
+}
+
+/// Lowers a checked tree. The result is only good if `diagnostics` holds no errors afterwards.
+pub fn lower(
+    tree: &[Checked<'_>],
+    sources: &Sources,
+    env: &Environment<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Lowered {
+    let mut cx = Context {
+        env,
+        sources,
+        diagnostics: Vec::new(),
+        variables: Variables::default(),
+        logs: Logs::default(),
+        formats: Vec::new(),
+        upstreams: Upstreams::default(),
+        file_names: HashMap::new(),
+    };
+    let mut top = ProcessLevel::default();
+    for item in tree {
+        apply::process(&mut cx, item, &mut top);
+        if item.entry.name == "events" {
+            item.children.iter().for_each(|child| apply::process(&mut cx, child, &mut top));
+        }
+    }
+    if top.error_logs.is_empty() {
+        let sink = main_error_log(env);
+        top.error_logs.push(cx.logs.error(sink, LogLevel::Error));
+    }
+    let blocks = || tree.iter().filter(|item| item.entry.name == "http");
+    for block in blocks() {
+        cx.variables.declare(block.directive);
+        cx.upstreams.declare(block.directive);
+    }
+    // The table lets `http` stand only once.
+    let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
+    let listeners = listen::listeners(&mut cx, &http.listens);
+    let Context { diagnostics: mut found, variables, logs, upstreams, .. } = cx;
+    let slots = variables.finish(&mut found);
+    diagnostics.append(&mut found);
+    let config = Config {
+        generation: env.generation,
+        process: top.process.clone(),
+        listeners,
+        servers: http.servers,
+        locations: http.locations,
+        upstreams: upstreams.finish(),
+        logs: logs.access,
+        error_logs: logs.errors,
+        maps: http.maps,
+        slots,
+        hostname: env.hostname.into(),
+    };
+    Lowered { config, process: settings(top, env) }
+}
+
+fn main_error_log(env: &Environment<'_>) -> LogSink {
+    if env.error_log.as_os_str() == "stderr" {
+        return LogSink::Stderr;
+    }
+    LogSink::File(env.prefix.join(env.error_log).to_string_lossy().as_ref().into())
+}
+
+fn settings(top: ProcessLevel, env: &Environment<'_>) -> ProcessSettings {
+    ProcessSettings {
+        daemon: top.daemon.unwrap_or(true),
+        pid: top.pid.unwrap_or_else(|| env.prefix.join(env.pid)),
+        user: top.user,
+        working_directory: top.working_directory,
+        env: top.env,
+    }
+}
+
+/// The id of a field name.
+fn header_id(name: &[u8]) -> HeaderId {
+    let found = HeaderId::ALL.iter().find(|(_, known)| name.eq_ignore_ascii_case(known));
+    found.map_or(HeaderId::Other, |(id, _)| *id)
+}

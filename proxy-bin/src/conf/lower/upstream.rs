@@ -1,0 +1,263 @@
+//! Upstream groups: `upstream` blocks, and the groups of one that a literal `proxy_pass` address stands for.
+
+use std::collections::HashMap;
+
+use proxy_core::config::{Balance, Upstream, UpstreamId, UpstreamServer};
+use proxy_core::time::Millis;
+
+use super::address::{self, Endpoint};
+use super::context::{Call, Context, Environment};
+use crate::conf::diagnostic::Diagnostic;
+use crate::conf::directive::Checked;
+use crate::conf::tree::Directive;
+use crate::conf::value::{Field, Parsed, milliseconds, number};
+
+/// Idle connections that each worker keeps where nothing is said (nginx 1.29.7); literal addresses as well.
+const KEEPALIVE: usize = 32;
+
+/// All groups of a configuration.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    /// Declared groups are `None` until their block was lowered.
+    groups: Vec<Option<Upstream>>,
+    declared: HashMap<String, UpstreamId>,
+    literal: HashMap<String, UpstreamId>,
+}
+
+/// What an `upstream` block says.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "each field is the directive of its name")]
+pub struct UpstreamLevel {
+    pub servers: Vec<UpstreamServer>,
+    /// A `server` was refused, so that an empty group is no second mistake.
+    pub spoilt: bool,
+    pub keepalive: Option<usize>,
+    pub keepalive_requests: Option<u64>,
+    pub keepalive_time: Option<Millis>,
+    pub keepalive_timeout: Option<Millis>,
+}
+
+impl Upstreams {
+    /// Learns the names of the groups, so that they may be used before they are defined.
+    pub fn declare(&mut self, http: &Directive) {
+        for block in http.children().iter().filter(|child| child.name.is("upstream")) {
+            let Some(name) = block.args.first() else { continue };
+            let key = name.text().to_ascii_lowercase();
+            if !self.declared.contains_key(&key) {
+                let id = self.push(None);
+                self.declared.insert(key, id);
+            }
+        }
+    }
+
+    fn push(&mut self, group: Option<Upstream>) -> UpstreamId {
+        self.groups.push(group);
+        UpstreamId(u32::try_from(self.groups.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The group that a `proxy_pass` means; `text` is its URL without the scheme.
+    ///
+    /// # Errors
+    /// nginx's `upstream "X" may not have port N`, `host not found in upstream "X"`.
+    pub fn reference(
+        &mut self,
+        env: &Environment<'_>,
+        field: Field<'_>,
+        endpoint: &Endpoint,
+        text: &str,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Parsed<UpstreamId> {
+        if let Endpoint::Host { host, port } = endpoint
+            && let Some(id) = self.declared.get(&host.to_ascii_lowercase())
+        {
+            return match port {
+                None => Ok(*id),
+                Some(port) => Err(field.error(format!("upstream \"{host}\" may not have port {port}"))),
+            };
+        }
+        let name = match endpoint {
+            Endpoint::Host { host, port } if host.contains(':') => format!("[{host}]:{}", port.unwrap_or(80)),
+            Endpoint::Host { host, port } => format!("{host}:{}", port.unwrap_or(80)),
+            Endpoint::Unix(path) => format!("unix:{path}"),
+        };
+        if let Some(id) = self.literal.get(&name) {
+            return Ok(*id);
+        }
+        let addresses = match address::resolve(endpoint, 80, env.resolve) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                unresolved(env, field, format!("{error} in upstream \"{text}\""), diagnostics)?;
+                Vec::new()
+            }
+        };
+        let servers = addresses.into_iter().map(|address| server(address, &name)).collect();
+        let level = UpstreamLevel { servers, ..UpstreamLevel::default() };
+        let id = self.push(Some(group(&name, false, level)));
+        self.literal.insert(name, id);
+        Ok(id)
+    }
+
+    /// All groups in the order of their ids.
+    pub fn finish(self) -> Vec<Upstream> {
+        let mut names: Vec<_> = self.declared.into_iter().collect();
+        names.sort_by_key(|(_, id)| *id);
+        let mut names = names.into_iter().map(|(name, _)| name);
+        // A declared group that was refused stays as an empty one: ids must not move.
+        let refused = |name: Option<String>| group(&name.unwrap_or_default(), true, UpstreamLevel::default());
+        self.groups.into_iter().map(|found| found.unwrap_or_else(|| refused(names.next()))).collect()
+    }
+}
+
+/// A name that does not resolve: an error where nothing serves yet, otherwise its locations answer 502.
+fn unresolved(
+    env: &Environment<'_>,
+    field: Field<'_>,
+    message: String,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Parsed<()> {
+    let mut diagnostic = field.error(message);
+    if env.unresolved_is_fatal {
+        diagnostic
+            .help("a name must resolve when the configuration is loaded; is there a typo, or is DNS down?");
+        return Err(diagnostic);
+    }
+    diagnostic.severity = crate::conf::diagnostic::Severity::Warn;
+    diagnostic.help("what is passed there gets 502; everything else works");
+    diagnostics.push(*diagnostic);
+    Ok(())
+}
+
+fn server(address: proxy_core::command::Address, name: &str) -> UpstreamServer {
+    UpstreamServer {
+        address,
+        name: name.into(),
+        weight: 1,
+        max_fails: 1,
+        fail_timeout: Millis::from_secs(10),
+        max_conns: 0,
+        backup: false,
+        down: false,
+    }
+}
+
+fn group(name: &str, explicit: bool, level: UpstreamLevel) -> Upstream {
+    Upstream {
+        name: name.into(),
+        explicit,
+        balance: Balance::RoundRobin,
+        servers: level.servers,
+        keepalive: level.keepalive.unwrap_or(KEEPALIVE),
+        keepalive_requests: level.keepalive_requests.unwrap_or(1000),
+        keepalive_time: level.keepalive_time.unwrap_or(Millis::from_secs(3600)),
+        keepalive_timeout: level.keepalive_timeout.unwrap_or(Millis::from_secs(60)),
+        state_key: if explicit { format!("upstream {name}") } else { name.to_owned() }.into(),
+    }
+}
+
+/// Lowers an `upstream` block.
+pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
+    let Some(name) = block.directive.args.first() else { return };
+    let Some(id) = cx.upstreams.declared.get(&name.text().to_ascii_lowercase()).copied() else { return };
+    if cx.upstreams.groups.get(id.0 as usize).is_some_and(Option::is_some) {
+        let error =
+            Field::new(block.directive, name).error(format!("duplicate upstream \"{}\"", name.text()));
+        cx.diagnostics.push(*error);
+        return;
+    }
+    let mut level = UpstreamLevel::default();
+    for child in &block.children {
+        super::apply::upstream(cx, child, &mut level);
+    }
+    let refused = block.directive.children().len() > block.children.len();
+    if level.servers.is_empty() && !level.spoilt && !refused {
+        let close = block.directive.block.as_ref().map_or(block.directive.span, |block| block.close);
+        let mut diagnostic = Diagnostic::emerg(name.span, "no servers are inside upstream");
+        diagnostic.anchor(close);
+        cx.diagnostics.push(diagnostic);
+    }
+    if let Some(slot) = cx.upstreams.groups.get_mut(id.0 as usize) {
+        *slot = Some(group(&name.text(), true, level));
+    }
+}
+
+/// `server address [parameters];`
+///
+/// # Errors
+/// As nginx's.
+pub fn server_directive(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let result = parse_server(level, call);
+    level.spoilt |= result.is_err();
+    result
+}
+
+fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let field = call.first();
+    let text = field.arg.text();
+    let mut template = server(proxy_core::command::Address::Unix("".into()), &text);
+    for n in 1..call.args().len() {
+        parameter(&mut template, call.arg(n))?;
+    }
+    let in_upstream = |error| format!("{error} in upstream \"{text}\"");
+    let (endpoint, uri) = address::split(&text).map_err(|error| field.error(in_upstream(error)))?;
+    if !uri.is_empty() {
+        return Err(field.error(in_upstream("invalid host")));
+    }
+    match address::resolve(&endpoint, 80, call.cx.env.resolve) {
+        Ok(addresses) => level
+            .servers
+            .extend(addresses.into_iter().map(|address| UpstreamServer { address, ..template.clone() })),
+        Err(error) => {
+            level.spoilt = true;
+            unresolved(call.cx.env, field, in_upstream(error), &mut call.cx.diagnostics)?;
+        }
+    }
+    Ok(())
+}
+
+fn parameter(server: &mut UpstreamServer, field: Field<'_>) -> Parsed<()> {
+    let text = field.arg.text();
+    let invalid = || {
+        let mut diagnostic = field.error(format!("invalid parameter \"{text}\""));
+        let names = ["weight=", "max_fails=", "fail_timeout=", "max_conns=", "backup", "down"];
+        diagnostic.help(format!("parameters: {}", names.join(", ")));
+        diagnostic
+    };
+    let small = |value: &str| number(value).and_then(|n| u32::try_from(n).ok()).ok_or_else(invalid);
+    match text.split_once('=') {
+        Some(("weight", value)) => {
+            server.weight = small(value).and_then(|n| if n == 0 { Err(invalid()) } else { Ok(n) })?
+        }
+        Some(("max_fails", value)) => server.max_fails = small(value)?,
+        Some(("max_conns", value)) => server.max_conns = small(value)?,
+        // nginx counts it in seconds.
+        Some(("fail_timeout", value)) => {
+            server.fail_timeout =
+                milliseconds(value).filter(|ms| ms % 1000 == 0).map(Millis).ok_or_else(invalid)?;
+        }
+        Some(("service" | "slow_start" | "route", _)) => return Err(not_yet(field, &text)),
+        None if text == "backup" => server.backup = true,
+        None if text == "down" => server.down = true,
+        None if text == "resolve" || text == "drain" => return Err(not_yet(field, &text)),
+        _ => return Err(invalid()),
+    }
+    Ok(())
+}
+
+fn not_yet(field: Field<'_>, text: &str) -> Box<Diagnostic> {
+    field.error(format!("parameter \"{text}\" is known to nginx but ringgate does not support it yet"))
+}
+
+/// `keepalive connections [local];`
+///
+/// # Errors
+/// nginx's `invalid value "X" in "keepalive" directive`.
+pub fn keepalive(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let text = call.text(0);
+    let count = number(&text).and_then(|n| usize::try_from(n).ok());
+    let message = || call.first().error(format!("invalid value \"{text}\" in \"keepalive\" directive"));
+    level.keepalive = Some(count.ok_or_else(message)?);
+    if call.args().len() > 1 && !call.arg(1).arg.is("local") {
+        return Err(call.arg(1).error(format!("invalid parameter \"{}\"", call.text(1))));
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Variables by name: nginx's own, those of `map`, and those that a request sets.
+//!
+//! A name may be used before the place that defines it, as in nginx; so a name that is neither nginx's nor a map's gets
+//! a slot at once, and at the end every slot must have been defined by a `set` or by a named capture.
+
+use std::collections::{HashMap, HashSet};
+
+use proxy_core::config::{MapId, SlotId, Variable, VariableName};
+
+use crate::conf::diagnostic::{Diagnostic, nearest};
+use crate::conf::span::Span;
+use crate::conf::tree::Directive;
+
+/// Variables of nginx's modules that ringgate does not have yet.
+const NOT_YET: &[&str] = &[
+    "ancient_browser",
+    "connections_active",
+    "date_gmt",
+    "date_local",
+    "fastcgi_path_info",
+    "fastcgi_script_name",
+    "gzip_ratio",
+    "http2",
+    "http3",
+    "invalid_referer",
+    "limit_conn_status",
+    "limit_req_status",
+    "memcached_key",
+    "modern_browser",
+    "msie",
+    "proxy_protocol_addr",
+    "proxy_protocol_port",
+    "proxy_protocol_server_addr",
+    "proxy_protocol_server_port",
+    "quic",
+    "realip_remote_addr",
+    "realip_remote_port",
+    "secure_link",
+    "secure_link_expires",
+    "slice_range",
+    "tcpinfo_rcv_space",
+    "tcpinfo_rttvar",
+    "tcpinfo_snd_cwnd",
+    "uid_got",
+    "uid_reset",
+    "uid_set",
+    "upstream_last_server_name",
+    "upstream_queue_time",
+];
+
+/// nginx's variables that people write most, for suggestions.
+const COMMON: &[&str] = &[
+    "args",
+    "binary_remote_addr",
+    "body_bytes_sent",
+    "bytes_sent",
+    "connection",
+    "content_length",
+    "content_type",
+    "document_root",
+    "document_uri",
+    "host",
+    "hostname",
+    "http_host",
+    "http_origin",
+    "http_referer",
+    "http_upgrade",
+    "http_user_agent",
+    "http_x_forwarded_for",
+    "https",
+    "is_args",
+    "msec",
+    "proxy_add_x_forwarded_for",
+    "proxy_host",
+    "proxy_port",
+    "query_string",
+    "remote_addr",
+    "remote_port",
+    "remote_user",
+    "request",
+    "request_body",
+    "request_filename",
+    "request_id",
+    "request_length",
+    "request_method",
+    "request_time",
+    "request_uri",
+    "scheme",
+    "server_addr",
+    "server_name",
+    "server_port",
+    "server_protocol",
+    "status",
+    "time_iso8601",
+    "time_local",
+    "upstream_addr",
+    "upstream_cache_status",
+    "upstream_connect_time",
+    "upstream_header_time",
+    "upstream_response_length",
+    "upstream_response_time",
+    "upstream_status",
+    "uri",
+];
+
+/// Names that begin like this belong to modules that ringgate does not have yet.
+const NOT_YET_PREFIXES: &[&str] = &["ssl_", "geoip_", "proxy_protocol_tlv_", "jwt_", "acme_"];
+
+#[derive(Debug)]
+struct Slot {
+    name: Box<str>,
+    defined: bool,
+    first_use: Option<Span>,
+}
+
+/// The variables of one configuration.
+#[derive(Debug, Default)]
+pub struct Variables {
+    maps: HashMap<String, MapId>,
+    slots: Vec<Slot>,
+    by_name: HashMap<String, SlotId>,
+    /// Names that an unsupported directive would have defined: no second error about them.
+    muted: HashSet<String>,
+}
+
+impl Variables {
+    /// Learns what the `http` blocks will define, before anything is compiled.
+    pub fn declare(&mut self, http: &Directive) {
+        let mut maps = 0;
+        for directive in http.children() {
+            let name = directive.name.text();
+            let last =
+                directive.args.last().and_then(|arg| arg.strip("$")).map(|name| name.to_ascii_lowercase());
+            match (&*name, last) {
+                ("map", Some(variable)) if directive.args.len() == 2 => {
+                    self.maps.entry(variable).or_insert_with(|| {
+                        maps += 1;
+                        MapId(maps - 1)
+                    });
+                }
+                ("geo" | "split_clients", Some(variable)) => {
+                    self.muted.insert(variable);
+                }
+                _ => {}
+            }
+        }
+        self.mute_sets(http);
+    }
+
+    /// `auth_request_set`, `perl_set` and `json_set` define variables, too.
+    fn mute_sets(&mut self, directive: &Directive) {
+        for child in directive.children() {
+            let sets = ["auth_request_set", "perl_set", "json_set"];
+            if sets.iter().any(|name| child.name.is(name))
+                && let Some(name) = child.args.first().and_then(|arg| arg.strip("$"))
+            {
+                self.muted.insert(name.to_ascii_lowercase());
+            }
+            self.mute_sets(child);
+        }
+    }
+
+    /// The number that a `map` of this name has.
+    pub fn map(&self, name: &str) -> Option<MapId> {
+        self.maps.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// What `$name` stands for.
+    pub fn resolve(&mut self, name: &str, span: Option<Span>) -> Variable {
+        let name = name.to_ascii_lowercase();
+        if let Some(map) = self.maps.get(&name) {
+            return Variable::Map(*map);
+        }
+        if let VariableName::Known(variable) = Variable::lookup(&name) {
+            return variable;
+        }
+        let id = self.slot(&name);
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            slot.first_use = slot.first_use.or(span);
+        }
+        Variable::Slot(id)
+    }
+
+    fn slot(&mut self, name: &str) -> SlotId {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let id = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        self.slots.push(Slot { name: name.into(), defined: false, first_use: None });
+        self.by_name.insert(name.into(), id);
+        id
+    }
+
+    /// A `set` or a named capture defines `name`; `None` if nginx has a variable of that name that cannot be set.
+    pub fn define(&mut self, name: &str) -> Option<SlotId> {
+        let name = name.to_ascii_lowercase();
+        if matches!(Variable::lookup(&name), VariableName::Known(_)) || self.maps.contains_key(&name) {
+            return None;
+        }
+        let id = self.slot(&name);
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            slot.defined = true;
+        }
+        Some(id)
+    }
+
+    /// The slots' names, and an error for each variable that nothing defines.
+    pub fn finish(self, diagnostics: &mut Vec<Diagnostic>) -> Vec<Box<str>> {
+        let unknown = self.slots.iter().filter(|slot| !slot.defined && !self.muted.contains(&*slot.name));
+        for slot in unknown {
+            let Some(span) = slot.first_use else { continue };
+            let diagnostic =
+                diagnostics.push_mut(Diagnostic::emerg(span, format!("unknown \"{}\" variable", slot.name)));
+            let defined = self.slots.iter().filter(|slot| slot.defined).map(|slot| &*slot.name);
+            let own = defined.chain(self.maps.keys().map(String::as_str)).chain(COMMON.iter().copied());
+            if NOT_YET.contains(&&*slot.name) || NOT_YET_PREFIXES.iter().any(|p| slot.name.starts_with(p)) {
+                diagnostic.help("nginx has this variable, but ringgate does not support it yet");
+            } else if let Some(suggestion) = nearest(&slot.name, own) {
+                diagnostic.help(format!("did you mean \"${suggestion}\"?"));
+            }
+        }
+        self.slots.into_iter().map(|slot| slot.name).collect()
+    }
+}
