@@ -5,7 +5,7 @@ use proxy_core::time::{Instant, Now};
 use proxy_core::worker::Worker;
 
 /// The worker's public face.
-pub trait Engine {
+pub(crate) trait Engine {
     fn handle_accept(&mut self, listener: ListenerId, peer: Peer, now: Now) -> ConnId;
     fn handle_completion(&mut self, completion: Completion, now: Now);
     fn handle_timeout(&mut self, now: Now);

@@ -12,6 +12,7 @@ use proxy_core::worker::Pools;
 
 use crate::attempt;
 use crate::engine::Engine;
+use crate::plan::{Exchange, Plan};
 
 /// What a fake does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +30,10 @@ enum Sin {
     LeaksBlocks,
     ForgetsConnections,
     ShutdownInSend,
-    Unasked,
     /// Answers everything itself with a 200.
     MakesRepliesUp,
+    /// Answers twice.
+    Stutters,
     /// Answers with what no strict reader takes.
     TalksNonsense,
 }
@@ -76,7 +78,6 @@ impl Engine for Fake {
                 self.send(conn, b"x");
                 self.commands.push_back(Command::Shutdown { conn });
             }
-            Sin::Unasked => self.send(conn, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
             Sin::FloodsCommands => {
                 for n in 0..1000 {
                     let id =
@@ -88,7 +89,7 @@ impl Engine for Fake {
                 self.hoard.push(self.pools.large.take());
                 self.close(conn);
             }
-            Sin::MakesRepliesUp | Sin::TalksNonsense => self.commands.push_back(recv),
+            Sin::MakesRepliesUp | Sin::Stutters | Sin::TalksNonsense => self.commands.push_back(recv),
             Sin::NeverAnswers => {}
             Sin::None
             | Sin::NeverDrains
@@ -106,6 +107,9 @@ impl Engine for Fake {
         match completion {
             Completion::Recv { conn, .. } if self.sin == Sin::TalksNonsense => {
                 self.send(conn, b"HTTP/1.1 200 OK\n\n")
+            }
+            Completion::Recv { conn, .. } if self.sin == Sin::Stutters => {
+                self.send(conn, &b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".repeat(2));
             }
             Completion::Recv { conn, .. } => {
                 self.send(conn, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
@@ -157,9 +161,16 @@ fn verdict(sin: Sin) -> String {
         let (conns, commands, reports) = (Slab::default(), VecDeque::new(), VecDeque::new());
         Box::new(Fake { sin, pools, conns, commands, reports, hoard: Vec::new(), started: now.instant })
     };
-    // A seed without a shutdown on the way: then every client is served.
-    let calm = (0..).find(|seed| crate::plan::Plan::new(*seed).shutdown_us.is_none()).expect("some seed");
-    attempt(calm, &make, None).err().unwrap_or_default()
+    // Without a shutdown on the way every client is served; with one, some of them are not yet gone by then.
+    let suits = |seed: &u64| {
+        let plan = Plan::new(*seed);
+        let first_us = plan.clients.iter().map(|client| client.start_us).min();
+        match sin {
+            Sin::ForgetsConnections => plan.shutdown_us > first_us,
+            _ => plan.shutdown_us.is_none(),
+        }
+    };
+    attempt((0..).find(suits).expect("some seed"), &make, None).err().unwrap_or_default()
 }
 
 #[test]
@@ -176,7 +187,8 @@ fn every_sin_is_noticed() {
         (Sin::LeaksBlocks, "leak: blocks"),
         (Sin::ForgetsConnections, "Drained with open connections"),
         (Sin::ShutdownInSend, "Shutdown with a Send in flight"),
-        (Sin::Unasked, "a reply that nobody asked for"),
+        (Sin::Stutters, "a reply that nobody asked for"),
+        (Sin::CommandAfterDrained, "after Drained"),
         (Sin::MakesRepliesUp, "the proxy's own 200"),
         (Sin::TalksNonsense, "a line without CRLF"),
     ];
@@ -199,5 +211,5 @@ fn a_seed_is_a_whole_run() {
 
 /// Everything that the clients of this seed will say.
 fn verdict_of_plan(seed: u64) -> Vec<String> {
-    crate::plan::Plan::new(seed).exchanges.iter().map(crate::plan::Exchange::head).collect()
+    Plan::new(seed).exchanges.iter().map(Exchange::head).collect()
 }

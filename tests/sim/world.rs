@@ -115,6 +115,7 @@ impl<'a> World<'a> {
         }
         self.turn_until_idle();
         if !self.shutdown {
+            self.check_clients();
             self.clock.plan(0, Event::Shutdown);
             self.turn_until_idle();
         }
@@ -234,17 +235,23 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Takes every output. Reports come last: nothing may be wanted behind `Drained`.
     fn drain(&mut self, budget: usize) {
+        self.obey_all(budget);
+        while let Some(report) = self.engine.poll_report() {
+            self.note(report);
+        }
+        self.obey_all(0);
+    }
+
+    fn obey_all(&mut self, budget: usize) {
         let mut commands = 0;
         while let Some(command) = self.engine.poll_command() {
             commands += 1;
-            assert!(commands <= budget, "bound: more than {budget} commands after one input");
             assert!(!self.drained, "rule: {} after Drained", brief_command(&command));
+            assert!(commands <= budget, "bound: more than {budget} commands after one input");
             self.say(|| format!("  -> {}", brief_command(&command)));
             self.obey(command);
-        }
-        while let Some(report) = self.engine.poll_report() {
-            self.note(report);
         }
     }
 
@@ -327,9 +334,13 @@ impl<'a> World<'a> {
         left.collect::<Vec<_>>().join(", ")
     }
 
-    fn check_end(self) -> Outcome {
+    fn check_clients(&self) {
         let left = self.clients_left();
         assert!(left.is_empty(), "hang: nothing more happens, but these clients wait: {left}");
+    }
+
+    fn check_end(self) -> Outcome {
+        self.check_clients();
         assert!(self.drained, "hang: no Drained after the shutdown");
         assert_eq!(self.net.core_open(), 0, "leak: connections are open at the end");
         assert_eq!(self.files.core_open(), 0, "leak: files are open at the end");
@@ -343,13 +354,7 @@ impl<'a> World<'a> {
             Agent::Client(client) => Some(client),
             Agent::Upstream(_) | Agent::Nobody => None,
         });
-        Outcome {
-            clients: clients.collect(),
-            attempts: self.attempts,
-            access: self.access,
-            files_failed,
-            end_us,
-        }
+        Outcome { clients: clients.collect(), attempts: self.attempts, access: self.access, files_failed }
     }
 }
 
