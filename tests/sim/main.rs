@@ -24,6 +24,7 @@ mod wire;
 mod world;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::rc::Rc;
 use std::sync::{Arc, Once};
@@ -46,16 +47,27 @@ fn seeds() {
         return replay(seed, &worker);
     }
     let first = number("SIM_FIRST").unwrap_or(0);
-    let mut failed = Vec::new();
+    let mut failed: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
     for seed in first..first + number("SIM_SEEDS").unwrap_or(SEEDS) {
         if let Err(why) = attempt(seed, &worker, None) {
-            failed.push(format!("seed {seed}: {why}"));
+            failed.entry(cause(&why)).or_default().push((seed, why));
         }
     }
-    let count = failed.len();
-    failed.truncate(30);
-    let list = failed.join("\n");
-    assert!(failed.is_empty(), "{count} seeds failed; replay one with SIM_SEED=n and --test sim\n{list}");
+    let groups = failed.values().map(|group| {
+        let seeds: Vec<String> = group.iter().take(8).map(|(seed, _)| seed.to_string()).collect();
+        format!("- {} seeds ({}): {}", group.len(), seeds.join(" "), group[0].1)
+    });
+    let groups: Vec<String> = groups.collect();
+    let command = "SIM_SEED=n cargo test -p ringgate-tests --test sim";
+    assert!(groups.is_empty(), "seeds failed; replay one with `{command}`\n{}", groups.join("\n"));
+}
+
+/// What failures of one kind have in common: the place of the check and the words in front of the first detail.
+fn cause(why: &str) -> String {
+    let place = why.rsplit(" [").next().unwrap_or_default();
+    let words = why.split(|c: char| c.is_ascii_digit() || c == '{' || c == '"').next().unwrap_or_default();
+    let own = why.split("the proxy's own ").nth(1).and_then(|rest| rest.get(..3)).unwrap_or_default();
+    format!("{place} {words} {own}")
 }
 
 /// The real thing.

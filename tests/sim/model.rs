@@ -27,6 +27,7 @@ pub(crate) fn check(plan: &Plan, outcome: &Outcome) {
     let nameless = outcome.access.iter().filter(|line| line.starts_with("id=- ")).count();
     let troubled = plan.clients.iter().filter(|client| client.misdeed.is_some()).count();
     assert!(nameless <= troubled, "{nameless} access lines without an id, {troubled} clients misbehave");
+    assert_eq!(outcome.kept_blocks, (0, 0), "leak: the drained worker holds blocks (small, large)");
 }
 
 /// One exchange under comparison.

@@ -278,10 +278,11 @@ fn script(exchange: &Exchange, fault: Option<Fault>, rng: &mut Rng) -> Vec<Act> 
         pieces = vec![pieces.concat()];
     }
     for piece in pieces {
-        acts.push(Act::Write(piece));
+        // Only before a piece: behind the last one the core may send its next request.
         if rng.percent(20) {
             acts.push(Act::Pause(rng.range(0, 30_000)));
         }
+        acts.push(Act::Write(piece));
     }
     acts
 }

@@ -54,6 +54,8 @@ pub(crate) struct Outcome {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) access: Vec<String>,
     pub(crate) files_failed: bool,
+    /// Blocks, small and large, that the drained worker still held.
+    pub(crate) kept_blocks: (usize, usize),
 }
 
 /// A run in progress.
@@ -347,14 +349,21 @@ impl<'a> World<'a> {
         let files_failed = self.files.failed;
         let Self { net, files, engine, pools, agents, .. } = self;
         drop((net, files));
-        let live = (pools.small.live(), pools.large.live());
-        assert_eq!(live, (0, 0), "leak: blocks (small, large) are out at the end");
+        let live = || (pools.small.live(), pools.large.live());
+        let kept_blocks = live();
         drop(engine);
+        assert_eq!(live(), (0, 0), "leak: blocks (small, large) are out when the worker is gone");
         let clients = agents.into_iter().filter_map(|agent| match agent {
             Agent::Client(client) => Some(client),
             Agent::Upstream(_) | Agent::Nobody => None,
         });
-        Outcome { clients: clients.collect(), attempts: self.attempts, access: self.access, files_failed }
+        Outcome {
+            clients: clients.collect(),
+            attempts: self.attempts,
+            access: self.access,
+            files_failed,
+            kept_blocks,
+        }
     }
 }
 
