@@ -4,8 +4,8 @@
 //! run tells everything. The limits are STYLE's: nobody is to learn them from a review.
 //!
 //! The conventions that this file enforces on others:
-//! - a golden file `tests/golden/NAME/…` is run by `tests/golden/NAME.rs` or by `PACKAGE/tests/NAME.rs`, and that runner
-//!   names the directory and the file's extension;
+//! - a golden file `tests/golden/NAME/…` is run by a source below `tests/golden/NAME`, by `tests/golden/NAME.rs` or by
+//!   `PACKAGE/tests/NAME.rs`: one of them names the file, or else the directory `golden/NAME` and the extension;
 //! - the README holds one fenced block that begins with `proxy-core/` and lists folders, one a line, each name with a
 //!   slash at its end, indented names below the name above them.
 
@@ -120,30 +120,28 @@ fn no_manifest_or_script_names_a_forge() {
 #[test]
 fn every_golden_file_is_run() {
     let golden = root().join("tests/golden");
-    let offences = files(&golden).into_iter().filter(|path| !has_extension(path, &["rs", "md"]));
-    report(offences.filter_map(|path| {
-        let inside = path.strip_prefix(&golden).ok()?;
-        let family = inside.components().next()?.as_os_str().to_str()?;
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        golden_orphan(family, extension).map(|why| format!("{}: {why}", relative(&path)))
-    }));
+    let data = files(&golden).into_iter().filter(|path| !has_extension(path, &["rs", "md"]));
+    report(
+        data.filter(|path| golden_orphan(path))
+            .map(|path| format!("{}: no runner names it", relative(&path))),
+    );
 }
 
-/// Why the golden files of `family` with `extension` are run by nobody; none if they are run.
-fn golden_orphan(family: &str, extension: &str) -> Option<String> {
-    let packages = CRATES.iter().map(|package| format!("{package}/tests/{family}.rs"));
-    let places =
-        packages.chain([format!("tests/golden/{family}.rs"), format!("tests/golden/{family}/main.rs")]);
-    let runners: Vec<String> =
-        places.map(|place| root().join(place)).filter(|place| place.exists()).map(|p| read(&p)).collect();
-    if runners.is_empty() {
-        return Some(format!("no runner tests/golden/{family}.rs or PACKAGE/tests/{family}.rs"));
-    }
-    let names_folder = |text: &String| text.contains(&format!("golden/{family}"));
-    let names_extension =
-        |text: &String| text.contains(&format!("\"{extension}\"")) || text.contains(&format!(".{extension}"));
-    let run = runners.iter().any(|text| names_folder(text) && names_extension(text));
-    (!run).then(|| format!("the runner of {family} does not name golden/{family} and .{extension}"))
+/// Whether no runner of its family picks this golden file up.
+fn golden_orphan(path: &Path) -> bool {
+    let inside = path.strip_prefix(root().join("tests/golden")).expect("a golden file");
+    let family = inside.iter().next().and_then(|name| name.to_str()).unwrap_or_default();
+    let text = |part: Option<&std::ffi::OsStr>| part.and_then(|part| part.to_str()).unwrap_or("?").to_owned();
+    let (name, extension) = (text(path.file_name()), text(path.extension()));
+    let runs = |source: &Source| {
+        let runner = format!("tests/{family}.rs");
+        let ours = source.name.starts_with(&format!("tests/golden/{family}/"))
+            || source.name == format!("tests/golden/{family}.rs")
+            || CRATES.iter().any(|package| source.name == format!("{package}/{runner}"));
+        let walks = source.text.contains(&format!("golden/{family}")) && source.text.contains(&extension);
+        ours && (source.text.contains(&name) || walks)
+    };
+    !sources("").iter().any(runs)
 }
 
 #[test]
@@ -301,5 +299,5 @@ fn the_checks_see_what_they_are_for() {
     let readme = "# X\n```sh\nrun it\n```\n```text\nproxy-core/  the core\n  src/h1/  codec\nfuzz/\n```\n";
     let folders = ["proxy-core", "proxy-core/src/h1", "fuzz"].map(str::to_owned);
     assert_eq!(readme_folders(readme), BTreeSet::from(folders));
-    assert!(golden_orphan("no-such-family", "txt").is_some());
+    assert!(golden_orphan(&root().join("tests/golden/no-such-family/no-such-file.none")));
 }

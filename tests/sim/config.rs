@@ -1,0 +1,164 @@
+//! Configurations built by hand: nginx's defaults, and the few settings that a simulated site changes.
+//!
+//! [`Site`] is one server with one proxied location over a group of servers. Other tests may build theirs the same way.
+
+use std::sync::Arc;
+
+use proxy_core::command::{Address, Level};
+use proxy_core::config::{
+    AccessLog, BodyBuffering, ClientBody, Config, Content, CoreSettings, ErrorLogFile, ErrorLogRef, Escape,
+    Keepalive, LingeringClose, Listener, Location, LocationId, LocationKind, LogFile, LogFormat, LogId,
+    LogSink, LogTarget, NextUpstream, Piece, Proxy, Server, SetHeader, SetHeaders, Template, Upstream,
+    UpstreamServer, Variable,
+};
+use proxy_core::http::HeaderId;
+use proxy_core::route::{LocationTree, LocationTreeBuilder};
+use proxy_core::time::Millis;
+
+/// What a simulated site sets; all timeouts are short, so that faults end soon.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) servers: usize,
+    pub(crate) keepalive: usize,
+    pub(crate) keepalive_requests: u64,
+    pub(crate) client_requests_max: u64,
+    pub(crate) max_fails: u32,
+    pub(crate) buffering: bool,
+    pub(crate) memory_bytes_max: usize,
+    pub(crate) file_bytes_max: u64,
+    pub(crate) request_buffering: bool,
+    pub(crate) body_buffer_bytes: usize,
+    pub(crate) ignore_client_abort: bool,
+    pub(crate) early_hints: bool,
+}
+
+/// Every timeout of a simulated site but the keep-alive ones.
+pub(crate) const TIMEOUT: Millis = Millis(2000);
+/// How long an idle connection lives, a client's or a pooled one.
+pub(crate) const KEEPALIVE: Millis = Millis(4000);
+/// The host that clients ask for.
+pub(crate) const HOST: &str = "sim.example";
+
+impl Site {
+    /// The configuration that a worker runs.
+    pub(crate) fn build(&self) -> Config {
+        let core = Arc::new(self.core());
+        let logs: Arc<[AccessLog]> = Arc::new([access_log()]);
+        let level = |kind, pattern: &[u8], content| Location {
+            kind,
+            pattern: pattern.into(),
+            content,
+            core: core.clone(),
+            access_logs: logs.clone(),
+            ..Location::default()
+        };
+        let root = level(LocationKind::Implicit, b"", Content::Files);
+        let proxied = level(LocationKind::Prefix, b"/", Content::Proxy(Arc::new(self.proxy())));
+        let mut tree = LocationTreeBuilder::default();
+        tree.add_text(LocationKind::Prefix, b"/", LocationId(1), false, LocationTree::default())
+            .expect("one location");
+        let server = Server {
+            name: HOST.as_bytes().into(),
+            tree: tree.build(),
+            client_header_timeout: TIMEOUT,
+            ..Server::default()
+        };
+        let address = Address::Ip(([10, 0, 0, 1], 80).into());
+        Config {
+            generation: 1,
+            listeners: vec![Listener { address, ..Listener::default() }],
+            servers: vec![server],
+            locations: vec![root, proxied],
+            upstreams: vec![self.upstream()],
+            logs: vec![LogFile { sink: LogSink::Stderr, buffer_bytes: 0, flush: None }],
+            error_logs: vec![ErrorLogFile { sink: LogSink::Stderr, level: Level::Info }],
+            hostname: "sim".into(),
+            ..Config::default()
+        }
+    }
+
+    fn core(&self) -> CoreSettings {
+        CoreSettings {
+            error_logs: Arc::new([ErrorLogRef { log: 0, level: Level::Info }]),
+            client_body: ClientBody {
+                buffer_bytes: self.body_buffer_bytes,
+                timeout: TIMEOUT,
+                temp_path: Arc::from(b"/sim/body".as_slice()),
+                ..ClientBody::default()
+            },
+            keepalive: Keepalive {
+                timeout: KEEPALIVE,
+                requests_max: self.client_requests_max,
+                ..Keepalive::default()
+            },
+            lingering: LingeringClose { time: KEEPALIVE, timeout: TIMEOUT, ..LingeringClose::default() },
+            send_timeout: TIMEOUT,
+            early_hints: if self.early_hints { Arc::new([Template::literal(b"1")]) } else { Arc::new([]) },
+            ..CoreSettings::default()
+        }
+    }
+
+    fn proxy(&self) -> Proxy {
+        let fields = [
+            (HeaderId::Host, "Host", Variable::Host),
+            (HeaderId::XRealIp, "X-Real-IP", Variable::RemoteAddr),
+            (HeaderId::XForwardedFor, "X-Forwarded-For", Variable::ProxyAddXForwardedFor),
+            (HeaderId::XForwardedProto, "X-Forwarded-Proto", Variable::Scheme),
+        ];
+        let field = |(id, name, variable): (HeaderId, &str, Variable)| SetHeader {
+            id,
+            name: name.as_bytes().into(),
+            value: Template::new([Piece::Variable(variable)]),
+        };
+        Proxy {
+            proxy_host: Arc::from(b"backend".as_slice()),
+            url: "http://backend".into(),
+            set_headers: Arc::new(SetHeaders::new(fields.into_iter().map(field).collect())),
+            request_buffering: self.request_buffering,
+            buffering: BodyBuffering {
+                on: self.buffering,
+                memory_bytes_max: self.memory_bytes_max,
+                file_bytes_max: self.file_bytes_max,
+                temp_path: Arc::from(b"/sim/proxy".as_slice()),
+                ..BodyBuffering::default()
+            },
+            connect_timeout: TIMEOUT,
+            send_timeout: TIMEOUT,
+            read_timeout: TIMEOUT,
+            next_upstream: NextUpstream::default(),
+            ignore_client_abort: self.ignore_client_abort,
+            ..Proxy::default()
+        }
+    }
+
+    fn upstream(&self) -> Upstream {
+        let server =
+            |n| UpstreamServer { max_fails: self.max_fails, ..UpstreamServer::new(server_address(n)) };
+        Upstream {
+            keepalive: self.keepalive,
+            keepalive_requests: self.keepalive_requests,
+            keepalive_timeout: KEEPALIVE,
+            ..Upstream::explicit("backend", (0..self.servers).map(server))
+        }
+    }
+}
+
+/// The address of upstream server `n`.
+pub(crate) fn server_address(n: usize) -> Address {
+    Address::Ip(([10, 0, 1, u8::try_from(n + 1).expect("few servers")], 80).into())
+}
+
+/// One line a request: `id=7 status=200 done=OK`.
+fn access_log() -> AccessLog {
+    let literal = |text: &str| Piece::Literal(text.as_bytes().into());
+    let template = Template::new([
+        literal("id="),
+        Piece::Variable(Variable::Http(b"x-id".as_slice().into())),
+        literal(" status="),
+        Piece::Variable(Variable::Status),
+        literal(" done="),
+        Piece::Variable(Variable::RequestCompletion),
+    ]);
+    let format = LogFormat { name: "sim".into(), escape: Escape::Default, template };
+    AccessLog { target: LogTarget::File(LogId(0)), format: Arc::new(format), condition: None }
+}

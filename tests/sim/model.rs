@@ -1,0 +1,276 @@
+//! The reference model: from the plan it says what each upstream and each client must have seen, and compares.
+//!
+//! Where nothing went wrong everything is exact. Where a fault was injected, the model names what it excuses: a status
+//! of the proxy's own, a reply that is visibly cut. It never excuses another exchange's bytes, a request that was sent
+//! twice though it may not be, or a cut body that looks whole.
+
+use crate::client::{Client, Seen};
+use crate::plan::{Coding, Exchange, Fault, Misdeed, Mood, Plan};
+use crate::upstream::Attempt;
+use crate::wire::Head;
+use crate::world::Outcome;
+
+/// Compares what was seen with what the plan says; panics with the first difference.
+pub(crate) fn check(plan: &Plan, outcome: &Outcome) {
+    for client in &outcome.clients {
+        let mut alive = true;
+        for (nth, id) in plan.clients[client.number].exchanges.iter().enumerate() {
+            let case = Case { plan, outcome, client, exchange: &plan.exchanges[*id], nth };
+            alive = case.check(alive);
+        }
+    }
+    for attempt in &outcome.attempts {
+        let known =
+            outcome.clients.iter().any(|c| plan.clients[c.number].exchanges.contains(&attempt.exchange));
+        assert!(known, "a request of a client that never came: {}", attempt.exchange);
+    }
+    let nameless = outcome.access.iter().filter(|line| line.starts_with("id=- ")).count();
+    let troubled = plan.clients.iter().filter(|client| client.misdeed.is_some()).count();
+    assert!(nameless <= troubled, "{nameless} access lines without an id, {troubled} clients misbehave");
+    assert_eq!(outcome.kept_blocks, (0, 0), "leak: the drained worker holds blocks (small, large)");
+}
+
+/// One exchange under comparison.
+struct Case<'a> {
+    plan: &'a Plan,
+    outcome: &'a Outcome,
+    client: &'a Client,
+    exchange: &'a Exchange,
+    nth: usize,
+}
+
+impl Case<'_> {
+    /// Checks everything about this exchange. `alive` says whether the connection was to be used for it at all; the
+    /// result says the same about the next one.
+    fn check(&self, alive: bool) -> bool {
+        let attempts = self.attempts();
+        for attempt in &attempts {
+            self.check_attempt(attempt);
+        }
+        self.check_repetition(&attempts);
+        self.check_access(attempts.len());
+        let seen = self.client.seen.get(self.nth);
+        let Some((seen, head)) = seen.and_then(|seen| Some((seen, seen.head.as_ref()?))) else {
+            let excused = !alive || self.misdeed().is_some() || self.plan.shutdown_us.is_some();
+            assert!(excused, "{}: no reply", self.name());
+            return false;
+        };
+        self.check_interims(seen);
+        match head.one("x-reply").unwrap_or_else(|why| self.fail(&why)) {
+            Some(id) => {
+                assert_eq!(id, self.exchange.id.to_string(), "{}: another exchange's reply", self.name());
+                self.check_reply(seen, head, &attempts);
+            }
+            None => self.check_own_reply(head, &attempts),
+        }
+        let closes = head.has_word("connection", "close") || self.exchange.http10;
+        alive && seen.complete && !closes
+    }
+
+    fn name(&self) -> String {
+        let x = self.exchange;
+        format!("client {} exchange {} ({} {})", self.client.number, x.id, x.method, x.target)
+    }
+
+    fn fail(&self, why: &str) -> ! {
+        panic!("{}: {why}", self.name())
+    }
+
+    fn attempts(&self) -> Vec<&Attempt> {
+        self.outcome.attempts.iter().filter(|attempt| attempt.exchange == self.exchange.id).collect()
+    }
+
+    /// What the client does wrong in this very exchange.
+    fn misdeed(&self) -> Option<Misdeed> {
+        let client = &self.plan.clients[self.client.number];
+        client.misdeed.filter(|_| self.nth + 1 == client.exchanges.len())
+    }
+
+    fn is_calm(&self) -> bool {
+        self.plan.mood == Mood::default() && self.plan.shutdown_us.is_none()
+    }
+
+    /// What an upstream got: rewritten as configured, and not a byte of the body wrong.
+    fn check_attempt(&self, attempt: &Attempt) {
+        let x = self.exchange;
+        let head = &attempt.head;
+        let line = head.request_line().unwrap_or_else(|why| self.fail(&why));
+        assert_eq!(line, (x.method, x.target.as_str(), "HTTP/1.1"), "{}: the request line", self.name());
+        let address = format!("192.0.2.{}", self.client.number + 1);
+        let long = "v".repeat(x.id * 37 % 700);
+        let fields = [
+            ("host", crate::config::HOST),
+            ("x-real-ip", &address),
+            ("x-forwarded-for", &address),
+            ("x-forwarded-proto", "http"),
+            ("x-long", &long),
+        ];
+        for (name, value) in fields {
+            assert_eq!(head.all(name), [value], "{}: the field {name} upstream", self.name());
+        }
+        for name in ["x-hop", "keep-alive", "expect", "te", "proxy-connection"] {
+            assert!(head.all(name).is_empty(), "{}: {name} was forwarded", self.name());
+        }
+        let handshake = x.upgrade.is_some();
+        assert_eq!(
+            head.all("upgrade"),
+            if handshake { vec!["sim"] } else { vec![] },
+            "{}: Upgrade",
+            self.name()
+        );
+        let expected =
+            if attempt.complete { &x.body[..] } else { x.body.get(..attempt.body.len()).unwrap_or(&[]) };
+        assert!(
+            attempt.body == expected,
+            "{}: the request's body upstream ({} bytes)",
+            self.name(),
+            attempt.body.len()
+        );
+        if let Some(tunnel) = &x.upgrade {
+            let prefix = tunnel.bytes.starts_with(&attempt.tunnel);
+            assert!(prefix, "{}: the tunnel upstream ({} bytes)", self.name(), attempt.tunnel.len());
+        } else {
+            assert!(attempt.tunnel.is_empty(), "{}: bytes behind the request", self.name());
+        }
+    }
+
+    fn check_repetition(&self, attempts: &[&Attempt]) {
+        let sent = attempts.len();
+        assert!(sent <= 1 || self.exchange.is_idempotent(), "{}: sent {sent} times", self.name());
+        let fresh = attempts.iter().filter(|attempt| !attempt.reused).count();
+        let servers = self.plan.site.servers;
+        assert!(fresh <= servers.max(1) + 1, "{}: {fresh} tries at {servers} servers", self.name());
+    }
+
+    fn check_access(&self, attempts: usize) {
+        let key = format!("id={} ", self.exchange.id);
+        let lines: Vec<&String> = self.outcome.access.iter().filter(|line| line.starts_with(&key)).collect();
+        assert!(lines.len() <= 1, "{}: logged more than once: {lines:?}", self.name());
+        let head = self.client.seen.get(self.nth).and_then(|seen| seen.head.as_ref());
+        let Some(line) = lines.first() else {
+            let served = attempts > 0 || head.is_some_and(|head| head.all("x-reply").len() == 1);
+            return assert!(!served, "{}: not logged", self.name());
+        };
+        if let Some(head) = head {
+            let status = head.status().unwrap_or_else(|why| self.fail(&why));
+            assert!(
+                line.contains(&format!("status={status} ")),
+                "{}: logged as {line}, was {status}",
+                self.name()
+            );
+        }
+    }
+
+    fn check_interims(&self, seen: &Seen) {
+        for head in &seen.interims {
+            let status = head.status().unwrap_or_else(|why| self.fail(&why));
+            let planned = self.exchange.reply.interims.contains(&status);
+            let own = status == 100 && self.exchange.expect;
+            assert!((planned || own) && !self.exchange.http10, "{}: an unasked {status}", self.name());
+        }
+    }
+
+    /// A reply that an upstream made.
+    fn check_reply(&self, seen: &Seen, head: &Head, attempts: &[&Attempt]) {
+        let (x, reply) = (self.exchange, &self.exchange.reply);
+        let status = head.status().unwrap_or_else(|why| self.fail(&why));
+        assert_eq!(status, reply.status, "{}: the status", self.name());
+        self.check_fields(head);
+        let whole: &[u8] = match (status, &x.upgrade) {
+            (101, Some(tunnel)) => &tunnel.bytes,
+            _ if x.method == "HEAD" => &[],
+            _ => &reply.body,
+        };
+        assert!(
+            whole.starts_with(&seen.body),
+            "{}: the body ({} bytes) differs",
+            self.name(),
+            seen.body.len()
+        );
+        let cut = attempts.iter().any(|attempt| {
+            matches!(attempt.fault, Some(Fault::CloseInBody | Fault::ResetInBody | Fault::HangInBody))
+        });
+        if seen.complete {
+            let hidden =
+                cut && (reply.coding == Coding::UntilClose || x.http10 && reply.coding != Coding::Length);
+            let exact = seen.body.len() == whole.len();
+            assert!(
+                exact || hidden,
+                "{}: {} of {} bytes look whole",
+                self.name(),
+                seen.body.len(),
+                whole.len()
+            );
+        } else {
+            let excused = cut || self.misdeed().is_some() || self.outcome.files_failed;
+            assert!(excused, "{}: cut at {} of {} bytes", self.name(), seen.body.len(), whole.len());
+        }
+    }
+
+    fn check_fields(&self, head: &Head) {
+        let (x, reply) = (self.exchange, &self.exchange.reply);
+        if reply.status == 101 {
+            return assert!(head.has_word("upgrade", "sim"), "{}: 101 without Upgrade", self.name());
+        }
+        let pad = "r".repeat(x.id * 53 % 900);
+        assert_eq!(head.all("x-pad-out"), [pad.as_str()], "{}: the field X-Pad-Out", self.name());
+        assert_eq!(head.all("date").len(), 1, "{}: Date", self.name());
+        assert!(!head.all("server").contains(&"sim"), "{}: the upstream's Server", self.name());
+        let location = if reply.status == 302 { vec!["/elsewhere"] } else { vec![] };
+        assert_eq!(head.all("location"), location, "{}: Location", self.name());
+        if reply.coding == Coding::Length {
+            let length = reply.body.len().to_string();
+            assert_eq!(head.all("content-length"), [length.as_str()], "{}: Content-Length", self.name());
+        }
+        let framed = !head.all("content-length").is_empty() || !head.all("transfer-encoding").is_empty();
+        assert!(
+            !x.http10 || head.all("transfer-encoding").is_empty(),
+            "{}: a coding for HTTP/1.0",
+            self.name()
+        );
+        let bodiless = x.method == "HEAD" || reply.coding == Coding::None;
+        assert!(framed || bodiless || x.http10, "{}: close-delimited for HTTP/1.1", self.name());
+        let unread = reply.early && !x.body.is_empty();
+        let last = x.close || x.http10 || self.nth + 1 >= self.requests_max();
+        if self.is_calm() && !unread && !last {
+            assert!(!head.has_word("connection", "close"), "{}: closed without need", self.name());
+        }
+    }
+
+    fn requests_max(&self) -> usize {
+        usize::try_from(self.plan.site.client_requests_max).expect("a small number")
+    }
+
+    /// A reply that the proxy made itself, which needs an excuse.
+    fn check_own_reply(&self, head: &Head, attempts: &[&Attempt]) {
+        let status = head.status().unwrap_or_else(|why| self.fail(&why));
+        let excused = match status {
+            502 | 504 => self.may_fail(attempts),
+            400 | 408 | 499 => self.misdeed().is_some(),
+            500 | 507 => self.outcome.files_failed,
+            _ => false,
+        };
+        assert!(excused, "{}: the proxy's own {status}; tries {:?}", self.name(), tries(attempts));
+    }
+
+    /// Whether an upstream's fault may end this exchange.
+    fn may_fail(&self, attempts: &[&Attempt]) -> bool {
+        let mood = self.plan.mood;
+        let faulty = attempts.iter().any(|attempt| attempt.fault.is_some());
+        let marked_down = mood.bad_upstreams && self.plan.site.max_fails > 0;
+        // A dead pooled connection is nobody's fault, so a request that may be repeated must be.
+        let repeatable = self.exchange.is_idempotent()
+            && (self.exchange.body.is_empty() || self.plan.site.request_buffering);
+        faulty || marked_down || mood.connect_fail_percent > 0 || (mood.stale_pool && !repeatable)
+    }
+}
+
+fn tries(attempts: &[&Attempt]) -> Vec<String> {
+    let text = |a: &&Attempt| {
+        format!(
+            "server {} reused {} stale {} fault {:?} replied {}",
+            a.server, a.reused, a.stale, a.fault, a.replied
+        )
+    };
+    attempts.iter().map(text).collect()
+}
