@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::*;
 
@@ -16,8 +17,8 @@ usage: cargo bench -p ringgate-benches --bench load -- compare [options]
 
   --shape NAMES      comma-separated, or `all`        (default small,10k,64k)
                      small 10k 64k 1m chunked churn logged idle download upload
-  --rounds N         alternating rounds per shape     (default 7)
-  --seconds S        length of one measurement        (default 2)
+  --rounds N         alternating rounds per shape     (default 15)
+  --seconds S        length of one measurement        (default 0.5; wrk rounds it up)
   --connections N    client connections               (default 64)
   --proxies NAMES    of ringgate,nginx,haproxy        (default: all three; a missing one is skipped)
   --ringgate PATH    the binary                       (default: target/release/ringgate)
@@ -56,7 +57,7 @@ pub(crate) enum Generator {
 pub(crate) struct Options {
     pub(crate) shapes: Vec<&'static Shape>,
     pub(crate) rounds: usize,
-    pub(crate) seconds: u64,
+    pub(crate) length: Duration,
     pub(crate) connections: usize,
     pub(crate) proxies: Vec<Kind>,
     pub(crate) ringgate: Option<PathBuf>,
@@ -70,8 +71,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shapes: shapes::ALL.iter().filter(|shape| shape.default).collect(),
-            rounds: 7,
-            seconds: 2,
+            rounds: 15,
+            length: Duration::from_millis(500),
             connections: 64,
             proxies: Kind::ALL.to_vec(),
             ringgate: None,
@@ -106,11 +107,13 @@ fn parse_options(mut parser: lexopt::Parser) -> Result<Mode> {
             Long("help") | Short('h') => return Ok(Mode::Help),
             Long("shape") => options.shapes = shapes::by_names(&parser.value()?.string()?)?,
             Long("rounds") => options.rounds = parser.value()?.parse::<usize>()?.clamp(1, 100),
-            Long("seconds") => options.seconds = parser.value()?.parse::<u64>()?.clamp(1, 60),
+            Long("seconds") => {
+                options.length = Duration::from_secs_f64(parser.value()?.parse::<f64>()?.clamp(0.05, 60.0));
+            }
             Long("connections") => options.connections = parser.value()?.parse::<usize>()?.clamp(1, 4096),
             Long("proxies") => options.proxies = Kind::by_names(&parser.value()?.string()?)?,
             Long("ringgate") => options.ringgate = Some(parser.value()?.into()),
-            Long("idle") => options.idle = parser.value()?.parse::<usize>()?.clamp(1, 60_000),
+            Long("idle") => options.idle = parser.value()?.parse::<usize>()?.clamp(1, 16_000),
             Long("mebibytes") => options.mebibytes = parser.value()?.parse::<u64>()?.clamp(1, 16_384),
             Long("out") => options.out = parser.value()?.into(),
             Long("generator") => {

@@ -21,7 +21,7 @@ const BULK_ROUNDS_MAX: usize = 3;
 /// Runs what `options` say and writes the results.
 pub(crate) fn run(options: &Options) -> Result<()> {
     launch::pin(launch::LOAD_CORE)?;
-    launch::raise_open_files(2 * options.idle as u64 + 1024)?;
+    launch::raise_open_files((options.idle + 8 * options.connections + 512) as u64)?;
     let programs = programs(options)?;
     let mut results = Results::default();
     for shape in &options.shapes {
@@ -87,11 +87,11 @@ fn measure(options: &Options, shape: &Shape, proxy: &Proxy, client: &mut Client)
     let before = cpu::read(&pids);
     let (requests, p50_us, p99_us) = match options.generator {
         Generator::Own => {
-            let done = client.run(Until::Elapsed(Duration::from_secs(options.seconds)))?;
+            let done = client.run(Until::Elapsed(options.length))?;
             (done.requests, done.latency_us(0.5), done.latency_us(0.99))
         }
         Generator::Wrk => {
-            let said = wrk::run(proxy.address, shape, options.connections, options.seconds)?;
+            let said = wrk::run(proxy.address, shape, options.connections, options.length)?;
             (said.requests, said.p50_us, said.p99_us)
         }
     };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use crate::Result;
@@ -9,7 +10,10 @@ use crate::proxies::Kind;
 use crate::report::{Results, Spread};
 use crate::shapes::Shape;
 
+/// What ringgate means to stay below.
 const TARGET: f64 = 0.65;
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 fn colour(kind: Kind) -> RGBColor {
     match kind {
@@ -51,25 +55,8 @@ pub(crate) fn write(path: &Path, shapes: &[&Shape], results: &Results) -> Result
         .x_label_formatter(&|x| name(x).to_owned())
         .y_label_formatter(&|y| format!("{y:.2}"))
         .draw()?;
-    let bar = 0.8 / kinds.len() as f64;
     for (place, kind) in kinds.iter().enumerate() {
-        let fill = colour(*kind);
-        let left = |group: usize| group as f64 + 0.1 + place as f64 * bar;
-        let medians = shapes.iter().enumerate().filter_map(|(group, shape)| {
-            let median = Spread::of(ratios(shape, *kind).into_iter())?.median;
-            Some(Rectangle::new([(left(group), 0.0), (left(group) + bar * 0.9, median)], fill.filled()))
-        });
-        chart
-            .draw_series(medians)?
-            .label(kind.name())
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], fill.filled()));
-        let dots = shapes.iter().enumerate().flat_map(|(group, shape)| {
-            let centre = left(group) + bar * 0.45;
-            ratios(shape, *kind)
-                .into_iter()
-                .map(move |ratio| Circle::new((centre, ratio), 2, BLACK.mix(0.5).filled()))
-        });
-        chart.draw_series(dots)?;
+        draw_proxy(&mut chart, shapes, results, *kind, (place, kinds.len()))?;
     }
     let target =
         DashedLineSeries::new([(0.0, TARGET), (shapes.len() as f64, TARGET)], 6, 4, RED.stroke_width(1));
@@ -81,5 +68,33 @@ pub(crate) fn write(path: &Path, shapes: &[&Shape], results: &Results) -> Result
         .border_style(BLACK.mix(0.3))
         .draw()?;
     area.present()?;
+    Ok(())
+}
+
+/// The bars and dots of one proxy, the `place`th of `count` in each group.
+fn draw_proxy(
+    chart: &mut Chart<'_, '_>,
+    shapes: &[&Shape],
+    results: &Results,
+    kind: Kind,
+    (place, count): (usize, usize),
+) -> Result<()> {
+    let fill = colour(kind);
+    let bar = 0.8 / count as f64;
+    let ratios = |shape: &Shape| results.ratios(shape.name, kind, |sample| sample.cpu_us);
+    let left = |group: usize| group as f64 + 0.1 + place as f64 * bar;
+    let medians = shapes.iter().enumerate().filter_map(|(group, shape)| {
+        let median = Spread::of(ratios(shape).into_iter())?.median;
+        Some(Rectangle::new([(left(group), 0.0), (left(group) + bar * 0.9, median)], fill.filled()))
+    });
+    chart
+        .draw_series(medians)?
+        .label(kind.name())
+        .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], fill.filled()));
+    let dots = shapes.iter().enumerate().flat_map(|(group, shape)| {
+        let centre = left(group) + bar * 0.45;
+        ratios(shape).into_iter().map(move |ratio| Circle::new((centre, ratio), 2, BLACK.mix(0.5).filled()))
+    });
+    chart.draw_series(dots)?;
     Ok(())
 }

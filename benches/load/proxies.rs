@@ -135,7 +135,7 @@ fn nginx_conf(root: &Path, address: SocketAddr, upstream: SocketAddr) -> String 
         r#"worker_processes 1;
 pid {root}/proxy.pid;
 error_log {root}/logs/error.log warn;
-events {{ worker_connections 65536; }}
+events {{ worker_connections 16384; }}
 http {{
     client_body_temp_path {root}/body;
     proxy_temp_path {root}/proxy;
@@ -176,7 +176,8 @@ fn haproxy_cfg(address: SocketAddr, upstream: SocketAddr) -> String {
     format!(
         "global
     nbthread 1
-    maxconn 65536
+    no strict-limits
+    maxconn 16384
 defaults
     mode http
     no log
@@ -188,7 +189,7 @@ defaults
     http-reuse always
 frontend front
     bind {address} backlog 4096
-    maxconn 65536
+    maxconn 16384
     option forwardfor
     http-request set-header X-Real-IP %[src]
     http-request set-header X-Forwarded-Proto http

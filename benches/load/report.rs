@@ -52,12 +52,17 @@ pub(crate) struct Results {
     pub(crate) calls: Vec<(&'static str, Kind, Calls)>,
 }
 
-/// Median and extremes.
+/// How values are distributed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
+    /// The lowest decile: what the value is while the rest of the machine is quiet, as disturbance only adds CPU time.
+    pub(crate) low: f64,
+    /// The first quartile.
+    pub(crate) first: f64,
+    /// The median.
     pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+    /// The third quartile.
+    pub(crate) third: f64,
 }
 
 impl Spread {
@@ -65,10 +70,11 @@ impl Spread {
     pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let upper = *values.get(middle)?;
-        let lower = if values.len() % 2 == 0 { *values.get(middle - 1)? } else { upper };
-        Some(Self { median: (lower + upper) / 2.0, least: *values.first()?, most: *values.last()? })
+        let at = |tenths: usize| values.get((values.len() * tenths / 10).min(values.len() - 1)).copied();
+        let quarter =
+            |quarters: usize| values.get((values.len() * quarters / 4).min(values.len() - 1)).copied();
+        values.first()?;
+        Some(Self { low: at(1)?, first: quarter(1)?, median: quarter(2)?, third: quarter(3)? })
     }
 }
 
@@ -87,75 +93,55 @@ impl Results {
             .collect()
     }
 
-    /// The medians of one shape, a line for each proxy.
+    /// One shape: a line for each proxy. Medians, except that `low` is the lowest decile.
     pub(crate) fn table(&self, shape: &Shape) -> String {
         let (unit, memory) = match shape.traffic {
             Traffic::KeepAlive | Traffic::Churn => ("request", "RSS MiB"),
             Traffic::Idle => ("connection", "growth MiB"),
             Traffic::Download | Traffic::Upload => ("MiB", "growth MiB"),
         };
-        let mut text = format!(
-            "\n{}\n{:<10}{:>14}{:>9}{:>14}{:>7}{:>14}{:>9}{:>9}{:>9}{:>12}{:>10}\n",
-            shape.name,
-            "proxy",
-            format!("CPU us/{unit}"),
-            "x nginx",
-            "(range)",
-            "core",
-            format!("{unit}s/s"),
-            "x nginx",
-            "p50 us",
-            "p99 us",
-            memory,
-            "syscalls"
-        );
-        for proxy in Kind::ALL {
-            // Writing to a String cannot fail.
-            let _ = self.row(&mut text, shape.name, proxy);
+        let (cpu, rate) = (format!("CPU us/{unit}"), format!("{unit}s/s"));
+        let head = ["proxy", &cpu, "x nginx", "(quartiles)", "low", "x nginx", "core", &rate, "x nginx"];
+        let mut text = format!("\n{}\n", shape.name);
+        push_line(&mut text, head.into_iter().chain(["p50 us", "p99 us", memory, "syscalls"]));
+        for cells in Kind::ALL.into_iter().filter_map(|proxy| self.cells(shape.name, proxy)) {
+            push_line(&mut text, cells.iter().map(String::as_str));
         }
         for (_, proxy, calls) in self.calls.iter().filter(|(of, ..)| *of == shape.name) {
-            let _ = writeln!(
-                text,
-                "  {}: {:.2} by {}; strace: {}",
-                proxy.name(),
-                calls.per_request,
-                calls.by,
-                calls.which
-            );
+            let Calls { per_request, by, which } = calls;
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {}: {per_request:.2} by {by}; strace: {which}", proxy.name());
         }
         text
     }
 
-    fn row(&self, text: &mut String, shape: &str, proxy: Kind) -> std::fmt::Result {
-        let median = |value: fn(&Sample) -> f64| {
-            Spread::of(self.of(shape, proxy).map(value)).map(|spread| spread.median)
-        };
-        let Some(cpu) = median(|sample| sample.cpu_us) else { return Ok(()) };
-        let or_zero = |value: fn(&Sample) -> f64| median(value).unwrap_or(0.0);
-        write!(text, "{:<10}{cpu:>14.2}", proxy.name())?;
-        match Spread::of(self.ratios(shape, proxy, |sample| sample.cpu_us).into_iter()) {
-            Some(spread) => {
-                let range = format!("({:.2}-{:.2})", spread.least, spread.most);
-                write!(text, "{:>9.3}{range:>14}", spread.median)?;
-            }
-            None => write!(text, "{:>9}{:>14}", "-", "-")?,
-        }
-        write!(
-            text,
-            "{:>6.0}%{:>14.0}",
-            100.0 * or_zero(|sample| sample.busy),
-            or_zero(|sample| sample.rate)
-        )?;
-        match Spread::of(self.ratios(shape, proxy, |sample| sample.rate).into_iter()) {
-            Some(spread) => write!(text, "{:>9.3}", spread.median)?,
-            None => write!(text, "{:>9}", "-")?,
-        }
-        write!(text, "{:>9.0}{:>9.0}", or_zero(|sample| sample.p50_us), or_zero(|sample| sample.p99_us))?;
-        write!(text, "{:>12.1}", or_zero(|sample| sample.memory_kib as f64 / 1024.0))?;
-        match self.calls.iter().find(|(of, kind, _)| *of == shape && *kind == proxy) {
-            Some((.., calls)) => writeln!(text, "{:>10.2}", calls.per_request),
-            None => writeln!(text, "{:>10}", "-"),
-        }
+    fn cells(&self, shape: &str, proxy: Kind) -> Option<[String; 13]> {
+        let spread = |value: fn(&Sample) -> f64| Spread::of(self.of(shape, proxy).map(value));
+        let ratio = |value: fn(&Sample) -> f64| Spread::of(self.ratios(shape, proxy, value).into_iter());
+        let show =
+            |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
+        let median =
+            |value: fn(&Sample) -> f64, digits| show(spread(value).map(|spread| spread.median), digits);
+        let cpu = spread(|sample| sample.cpu_us)?;
+        let cpu_ratio = ratio(|sample| sample.cpu_us);
+        let nginx_low =
+            Spread::of(self.of(shape, Kind::Nginx).map(|sample| sample.cpu_us)).map(|spread| spread.low);
+        let calls = self.calls.iter().find(|(of, kind, _)| *of == shape && *kind == proxy);
+        Some([
+            proxy.name().to_owned(),
+            show(Some(cpu.median), 2),
+            show(cpu_ratio.map(|ratio| ratio.median), 3),
+            cpu_ratio.map_or("-".into(), |ratio| format!("{:.2}-{:.2}", ratio.first, ratio.third)),
+            show(Some(cpu.low), 2),
+            show(nginx_low.map(|low| cpu.low / low), 3),
+            median(|sample| sample.busy, 2),
+            median(|sample| sample.rate, 0),
+            show(ratio(|sample| sample.rate).map(|ratio| ratio.median), 3),
+            median(|sample| sample.p50_us, 0),
+            median(|sample| sample.p99_us, 0),
+            median(|sample| sample.memory_kib as f64 / 1024.0, 1),
+            show(calls.map(|(.., calls)| calls.per_request), 2),
+        ])
     }
 
     /// Every sample.
@@ -173,4 +159,15 @@ impl Results {
         }
         text
     }
+}
+
+/// The widths of the columns of a table.
+const WIDTHS: [usize; 13] = [9, 18, 9, 12, 8, 9, 6, 15, 9, 8, 8, 11, 9];
+
+fn push_line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
+    for (cell, width) in cells.zip(WIDTHS) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{cell:>width$}");
+    }
+    text.push('\n');
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::Result;
 use crate::launch::{self, LOAD_CORE};
@@ -17,9 +18,10 @@ pub(crate) struct Said {
     pub(crate) p99_us: f64,
 }
 
-/// Runs wrk for `seconds` on the load core.
-pub(crate) fn run(address: SocketAddr, shape: &Shape, connections: usize, seconds: u64) -> Result<Said> {
+/// Runs wrk on the load core for `length`, rounded up to whole seconds.
+pub(crate) fn run(address: SocketAddr, shape: &Shape, connections: usize, length: Duration) -> Result<Said> {
     let program = launch::find_program("wrk").ok_or("wrk is not installed")?;
+    let seconds = length.as_secs_f64().ceil();
     let mut command = launch::command(LOAD_CORE, program)?;
     command.args(["-t1", "--latency"]).arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
     let connection = if shape.traffic == Traffic::Churn { "close" } else { "keep-alive" };
