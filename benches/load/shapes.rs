@@ -1,0 +1,103 @@
+//! The kinds of traffic that are compared, as data.
+
+use crate::Result;
+
+/// How the client behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    /// Requests one after another on kept-alive connections.
+    KeepAlive,
+    /// A new connection for each request, `Connection: close`.
+    Churn,
+    /// Many connections that asked once and then stay silent.
+    Idle,
+    /// One large reply.
+    Download,
+    /// One large request.
+    Upload,
+}
+
+/// One kind of traffic.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// The name on the command line, in the table and in the plot.
+    pub(crate) name: &'static str,
+    /// How the client behaves.
+    pub(crate) traffic: Traffic,
+    /// The request target; `upstream` reads the reply's size from it. The download appends its own.
+    pub(crate) target: &'static str,
+    /// Whether HAProxy can be asked for the same work.
+    pub(crate) haproxy: bool,
+    /// Whether `compare` runs it unasked.
+    pub(crate) default: bool,
+}
+
+const fn keep_alive(name: &'static str, target: &'static str) -> Shape {
+    Shape { name, traffic: Traffic::KeepAlive, target, haproxy: true, default: false }
+}
+
+/// Every shape, in the order in which `--shape all` runs them.
+pub(crate) static ALL: [Shape; 10] = [
+    Shape { default: true, ..keep_alive("small", "/sized/128") },
+    Shape { default: true, ..keep_alive("10k", "/sized/10240") },
+    Shape { default: true, ..keep_alive("64k", "/sized/65536") },
+    keep_alive("1m", "/sized/1048576"),
+    keep_alive("chunked", "/chunked/10240"),
+    Shape { traffic: Traffic::Churn, ..keep_alive("churn", "/sized/128") },
+    // HAProxy logs to syslog only.
+    Shape { haproxy: false, ..keep_alive("logged", "/logged/128") },
+    Shape { traffic: Traffic::Idle, ..keep_alive("idle", "/sized/128") },
+    Shape { traffic: Traffic::Download, ..keep_alive("download", "/bulk/") },
+    Shape { traffic: Traffic::Upload, ..keep_alive("upload", "/bulk/2") },
+];
+
+/// The shapes of a comma-separated list, or all of them for `all`.
+pub(crate) fn by_names(names: &str) -> Result<Vec<&'static Shape>> {
+    if names == "all" {
+        return Ok(ALL.iter().collect());
+    }
+    names
+        .split(',')
+        .map(|name| {
+            ALL.iter()
+                .find(|shape| shape.name == name)
+                .ok_or_else(|| format!("no shape is called {name}").into())
+        })
+        .collect()
+}
+
+impl Shape {
+    /// Whether it is measured in alternating rounds of requests.
+    pub(crate) fn is_rounds(&self) -> bool {
+        matches!(self.traffic, Traffic::KeepAlive | Traffic::Churn)
+    }
+}
+
+/// The headers that Chrome sends beside `Host` and `Connection`, with a session cookie.
+pub(crate) const BROWSER_HEADERS: [(&str, &str); 9] = [
+    ("sec-ch-ua", "\"Chromium\";v=\"128\", \"Not;A=Brand\";v=\"24\", \"Google Chrome\";v=\"128\""),
+    ("sec-ch-ua-platform", "\"Linux\""),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Safari/537.36",
+    ),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Referer", "http://bench.local/articles/2024/a-page-that-links-here"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+    ("Cookie", "session=8c1f0a44c5d94d21b0f9b1a7a3c9e7d2; theme=dark; consent=1"),
+];
+
+/// The head of a browser's request; `extra` is whole header lines.
+pub(crate) fn request(method: &str, target: &str, extra: &str) -> Vec<u8> {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: bench.local\r\n{extra}");
+    for (name, value) in BROWSER_HEADERS {
+        text.push_str(name);
+        text.push_str(": ");
+        text.push_str(value);
+        text.push_str("\r\n");
+    }
+    text.push_str("\r\n");
+    text.into_bytes()
+}
