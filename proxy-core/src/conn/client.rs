@@ -242,10 +242,10 @@ impl ClientConn {
 
     fn end_exchange(&mut self, ending: Ending, ctx: &mut Context) {
         let Some(mut exchange) = self.exchange.take() else { return };
+        self.last = Some((Rc::clone(&exchange.generation), exchange.facts.location));
         exchange.close(&self.link, ctx);
         ctx.tally.writing -= 1;
         let unread = !exchange.body_was_read() || self.link.has_input();
-        self.last = Some((Rc::clone(&exchange.generation), exchange.facts.location));
         ctx.spare_exchange(exchange);
         match ending {
             Ending::KeepAlive => self.wait_next(ctx),

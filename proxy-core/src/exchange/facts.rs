@@ -124,6 +124,13 @@ impl Facts {
         }
     }
 
+    /// Forgets the request and all memory that it refers to.
+    pub fn clear(&mut self) {
+        let mut slots = core::mem::take(&mut self.slots);
+        slots.clear();
+        *self = Self { slots, ..Self::blank(Rc::clone(&self.conn)) };
+    }
+
     /// What the target says.
     pub fn set_target(&mut self, target: Normalised) {
         self.uri = target.path;
