@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::parser::{TextKind, parse};
+use super::parser::{BLOCK_DEPTH_MAX, TextKind, parse};
 use super::span::{FileId, Sources};
 use super::tree::Directive;
 
@@ -143,6 +143,8 @@ struct Loader<'a> {
     stack: Vec<FileId>,
     inclusions: usize,
     directives: usize,
+    /// Blocks that are open at this moment, over all files.
+    depth: usize,
 }
 
 impl<'a> Loader<'a> {
@@ -157,6 +159,7 @@ impl<'a> Loader<'a> {
             stack: Vec::new(),
             inclusions: 0,
             directives: 0,
+            depth: 0,
         }
     }
 
@@ -181,7 +184,15 @@ impl<'a> Loader<'a> {
             }
             self.directives += 1;
             if let Some(block) = &mut item.block {
+                // The parser bounds one file; included files may go on from there.
+                if self.depth >= BLOCK_DEPTH_MAX {
+                    let message = format!("blocks are nested deeper than {BLOCK_DEPTH_MAX} levels");
+                    self.diagnostics.push(Diagnostic::emerg(item.span, message));
+                    continue;
+                }
+                self.depth += 1;
                 block.items = self.expand(std::mem::take(&mut block.items));
+                self.depth -= 1;
             }
             out.push(item);
         }
@@ -286,6 +297,10 @@ mod tests {
         assert_eq!(said, ["open() \"/c/a\" failed (2: No such file or directory) in /c/n.conf:1"]);
         let (_, said) = load_files(&[("/c/n.conf", "include a;"), ("/c/a", "\ninclude n.conf;")]);
         assert_eq!(said, ["\"/c/n.conf\" includes itself in /c/a:2"]);
+        let deep = format!("{}include a;{}", "x {".repeat(60), "}".repeat(60));
+        let inner = format!("{}{}", "y {".repeat(60), "}".repeat(60));
+        let (_, said) = load_files(&[("/c/n.conf", &deep), ("/c/a", &inner)]);
+        assert_eq!(said, ["blocks are nested deeper than 100 levels in /c/a:1"]);
         let flood: Vec<_> = (0..20)
             .map(|n| (format!("/c/{n}"), format!("include {0}; include {0}; include {0};", n + 1)))
             .collect();

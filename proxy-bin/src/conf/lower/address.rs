@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proxy_core::command::Address;
 
-use super::context::Resolve;
+use super::resolve::Resolve;
 
 /// The longest path of a Unix socket, without its terminating zero.
 const UNIX_PATH_BYTES_MAX: usize = 107;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use proxy_core::config::{LocationKind, LogFormat, Origin, Template};
 use proxy_core::route::Regex;
 
 use super::logs::Logs;
+use super::resolve::Resolve;
 use super::template;
 use super::upstream::Upstreams;
 use super::variables::Variables;
@@ -17,15 +17,6 @@ use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::{FileId, Sources, Span};
 use crate::conf::tree::{Arg, Directive};
 use crate::conf::value::{Field, Parsed};
-
-/// Finds the addresses of a host name while the configuration is loaded.
-pub trait Resolve {
-    /// The addresses, in the order in which they shall be used.
-    ///
-    /// # Errors
-    /// The system's words.
-    fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String>;
-}
 
 /// What a configuration depends on besides its text.
 pub struct Environment<'e> {

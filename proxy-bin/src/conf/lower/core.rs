@@ -111,75 +111,85 @@ impl CoreLevel {
 
     /// The settings with nginx's defaults where nothing was said; `main_logs` are the top level's error logs.
     pub fn finish(&self, env: &Environment<'_>, main_logs: &[ErrorLogRef]) -> CoreSettings {
-        let seconds = Millis::from_secs;
+        let default = CoreSettings::default();
         CoreSettings {
-            root: self.root.clone().unwrap_or_else(|| default_root(env)),
-            index: self.index.clone().unwrap_or_else(|| vec![Template::literal(b"index.html")]).into(),
-            types: Arc::new(mime_types(self.types.as_ref())),
-            default_type: self.default_type.clone().unwrap_or_else(|| b"text/plain".as_slice().into()),
-            error_pages: self.error_pages.clone().unwrap_or_default().into(),
-            recursive_error_pages: self.recursive_error_pages.unwrap_or(false),
+            root: self.root.clone().unwrap_or_else(|| default_root(env, default.root)),
+            index: self.index.clone().map_or(default.index, Into::into),
+            types: self.types.as_ref().map_or(default.types, |types| Arc::new(mime_types(types))),
+            default_type: self.default_type.clone().unwrap_or(default.default_type),
+            error_pages: self.error_pages.clone().map_or(default.error_pages, Into::into),
+            recursive_error_pages: self.recursive_error_pages.unwrap_or(default.recursive_error_pages),
             error_logs: self.error_logs.as_deref().unwrap_or(main_logs).into(),
-            add_headers: self.add_headers.clone().unwrap_or_default().into(),
-            add_trailers: self.add_trailers.clone().unwrap_or_default().into(),
-            expires: self.expires.clone().unwrap_or(Expires::Off),
-            client_body: self.client_body(env),
-            keepalive: self.keepalive(),
+            add_headers: self.add_headers.clone().map_or(default.add_headers, Into::into),
+            add_trailers: self.add_trailers.clone().map_or(default.add_trailers, Into::into),
+            expires: self.expires.clone().unwrap_or(default.expires),
+            client_body: self.client_body(env, default.client_body),
+            keepalive: self.keepalive(default.keepalive),
             lingering: LingeringClose {
-                when: self.lingering_close.unwrap_or(Linger::WhenUnread),
-                time: self.lingering_time.unwrap_or(seconds(30)),
-                timeout: self.lingering_timeout.unwrap_or(seconds(5)),
+                when: self.lingering_close.unwrap_or(default.lingering.when),
+                time: self.lingering_time.unwrap_or(default.lingering.time),
+                timeout: self.lingering_timeout.unwrap_or(default.lingering.timeout),
             },
-            send_timeout: self.send_timeout.unwrap_or(seconds(60)),
-            reset_timedout_connection: self.reset_timedout_connection.unwrap_or(false),
-            server_tokens: self.server_tokens.clone().unwrap_or(ServerTokens::On),
-            etag: self.etag.unwrap_or(true),
-            if_modified_since: self.if_modified_since.unwrap_or(IfModifiedSince::Exact),
-            ranges_max: self.max_ranges,
-            chunked_transfer_encoding: self.chunked_transfer_encoding.unwrap_or(true),
-            absolute_redirect: self.absolute_redirect.unwrap_or(true),
-            server_name_in_redirect: self.server_name_in_redirect.unwrap_or(false),
-            port_in_redirect: self.port_in_redirect.unwrap_or(true),
-            log_not_found: self.log_not_found.unwrap_or(true),
-            limit_rate: self.limit_rate.clone(),
-            limit_rate_after: self.limit_rate_after.clone(),
-            early_hints: self.early_hints.clone().unwrap_or_default().into(),
+            send_timeout: self.send_timeout.unwrap_or(default.send_timeout),
+            reset_timedout_connection: self
+                .reset_timedout_connection
+                .unwrap_or(default.reset_timedout_connection),
+            server_tokens: self.server_tokens.clone().unwrap_or(default.server_tokens),
+            etag: self.etag.unwrap_or(default.etag),
+            if_modified_since: self.if_modified_since.unwrap_or(default.if_modified_since),
+            ranges_max: self.max_ranges.or(default.ranges_max),
+            chunked_transfer_encoding: self
+                .chunked_transfer_encoding
+                .unwrap_or(default.chunked_transfer_encoding),
+            absolute_redirect: self.absolute_redirect.unwrap_or(default.absolute_redirect),
+            server_name_in_redirect: self.server_name_in_redirect.unwrap_or(default.server_name_in_redirect),
+            port_in_redirect: self.port_in_redirect.unwrap_or(default.port_in_redirect),
+            log_not_found: self.log_not_found.unwrap_or(default.log_not_found),
+            limit_rate: self.limit_rate.clone().or(default.limit_rate),
+            limit_rate_after: self.limit_rate_after.clone().or(default.limit_rate_after),
+            early_hints: self.early_hints.clone().map_or(default.early_hints, Into::into),
         }
     }
 
-    fn client_body(&self, env: &Environment<'_>) -> ClientBody {
+    fn client_body(&self, env: &Environment<'_>, default: ClientBody) -> ClientBody {
         let temp = || env.prefix.join(env.client_body_temp).to_string_lossy().as_bytes().into();
+        // 0 is written where there is no limit.
+        let bytes_max = self.client_max_body_size.map(|bytes| Some(bytes).filter(|bytes| *bytes > 0));
         ClientBody {
-            bytes_max: Some(self.client_max_body_size.unwrap_or(1 << 20)).filter(|bytes| *bytes > 0),
-            buffer_bytes: self.client_body_buffer_size.unwrap_or(8 << 10),
-            timeout: self.client_body_timeout.unwrap_or(Millis::from_secs(60)),
+            bytes_max: bytes_max.unwrap_or(default.bytes_max),
+            buffer_bytes: self.client_body_buffer_size.unwrap_or(default.buffer_bytes),
+            timeout: self.client_body_timeout.unwrap_or(default.timeout),
             temp_path: self.client_body_temp_path.clone().unwrap_or_else(temp),
         }
     }
 
-    fn keepalive(&self) -> Keepalive {
-        let (timeout, header_s) = self.keepalive_timeout.unwrap_or((Millis::from_secs(75), None));
+    fn keepalive(&self, default: Keepalive) -> Keepalive {
+        let (timeout, header_s) = self.keepalive_timeout.unwrap_or((default.timeout, default.header_s));
         Keepalive {
             timeout,
             header_s,
-            requests_max: self.keepalive_requests.unwrap_or(1000),
-            time_max: self.keepalive_time.unwrap_or(Millis::from_secs(3600)),
-            timeout_min: self.keepalive_min_timeout.unwrap_or_default(),
+            requests_max: self.keepalive_requests.unwrap_or(default.requests_max),
+            time_max: self.keepalive_time.unwrap_or(default.time_max),
+            timeout_min: self.keepalive_min_timeout.unwrap_or(default.timeout_min),
         }
     }
 }
 
-fn default_root(env: &Environment<'_>) -> Root {
-    Root::Root(Template::literal(env.prefix.join("html").to_string_lossy().as_bytes()))
+/// The default directory, below the prefix.
+fn default_root(env: &Environment<'_>, default: Root) -> Root {
+    let (Root::Root(template) | Root::Alias(template)) = &default;
+    match template.as_literal() {
+        Some(name) => {
+            let path = env.prefix.join(&*String::from_utf8_lossy(name));
+            Root::Root(Template::literal(path.to_string_lossy().as_bytes()))
+        }
+        None => default,
+    }
 }
 
-fn mime_types(own: Option<&HashMap<Vec<u8>, Arc<[u8]>>>) -> MimeTypes {
-    const DEFAULT: [(&[u8], &[u8]); 3] =
-        [(b"html", b"text/html"), (b"gif", b"image/gif"), (b"jpg", b"image/jpeg")];
-    let by_extension: CoreMap<Box<[u8]>, Arc<[u8]>> = match own {
-        Some(own) => own.iter().map(|(ext, kind)| (ext.as_slice().into(), kind.clone())).collect(),
-        None => DEFAULT.iter().map(|(ext, kind)| ((*ext).into(), (*kind).into())).collect(),
-    };
+fn mime_types(own: &HashMap<Vec<u8>, Arc<[u8]>>) -> MimeTypes {
+    let by_extension: CoreMap<Box<[u8]>, Arc<[u8]>> =
+        own.iter().map(|(extension, kind)| (extension.as_slice().into(), kind.clone())).collect();
     MimeTypes { by_extension }
 }
 

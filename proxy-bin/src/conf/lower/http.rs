@@ -12,7 +12,6 @@ use proxy_core::config::{
     LogTarget, Map, Origin, RewriteOp, Server, ServerId,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
-use proxy_core::time::Millis;
 
 use super::context::{Call, Context, Place};
 use super::core::CoreLevel;
@@ -256,19 +255,24 @@ impl Lower<'_, '_> {
         let origin = self.cx.origin(node.directive.name.span);
         let root = node.id;
         let (tree, named) = self.node(node, outer, None, out);
+        let default = Server::default();
         let server = Server {
             name: names.first().map(|name| name.shown.as_slice().into()).unwrap_or_default(),
             root,
             tree,
             named,
             rewrite,
-            client_header_timeout: limits.client_header_timeout.unwrap_or(Millis::from_secs(60)),
-            client_header_buffer_bytes: limits.client_header_buffer_size.unwrap_or(1024),
-            large_client_header_buffers: limits.large_client_header_buffers.unwrap_or((4, 8192)),
-            headers_max: limits.max_headers.unwrap_or(1000),
-            ignore_invalid_headers: limits.ignore_invalid_headers.unwrap_or(true),
-            underscores_in_headers: limits.underscores_in_headers.unwrap_or(false),
-            merge_slashes: limits.merge_slashes.unwrap_or(true),
+            client_header_timeout: limits.client_header_timeout.unwrap_or(default.client_header_timeout),
+            client_header_buffer_bytes: limits
+                .client_header_buffer_size
+                .unwrap_or(default.client_header_buffer_bytes),
+            large_client_header_buffers: limits
+                .large_client_header_buffers
+                .unwrap_or(default.large_client_header_buffers),
+            headers_max: limits.max_headers.unwrap_or(default.headers_max),
+            ignore_invalid_headers: limits.ignore_invalid_headers.unwrap_or(default.ignore_invalid_headers),
+            underscores_in_headers: limits.underscores_in_headers.unwrap_or(default.underscores_in_headers),
+            merge_slashes: limits.merge_slashes.unwrap_or(default.merge_slashes),
             origin,
         };
         (server, listens, names)

@@ -8,12 +8,9 @@ use proxy_core::route::{NameKind, ServerNamesBuilder};
 
 use super::address::{self, Endpoint};
 use super::context::{Call, Context, Environment};
-use crate::conf::diagnostic::{Diagnostic, Severity};
+use crate::conf::diagnostic::{Diagnostic, Severity, nearest};
 use crate::conf::span::Span;
 use crate::conf::value::{Field, Parsed, flag, number, size};
-
-/// nginx's length of the queue of connections that wait to be accepted, on Linux.
-const BACKLOG: u32 = 511;
 
 /// One address that one server listens on.
 #[derive(Clone, Debug)]
@@ -137,7 +134,24 @@ fn endpoints(text: &str) -> Result<Vec<Endpoint>, &'static str> {
 /// Sets one parameter; `true` for `http2`.
 fn parameter(listen: &mut Listen, field: Field<'_>) -> Parsed<bool> {
     let text = field.arg.text();
-    let invalid = || field.error(format!("invalid parameter \"{text}\""));
+    let invalid = || {
+        let mut diagnostic = field.error(format!("invalid parameter \"{text}\""));
+        let names = [
+            "default_server",
+            "backlog",
+            "rcvbuf",
+            "sndbuf",
+            "ipv6only",
+            "so_keepalive",
+            "deferred",
+            "reuseport",
+        ];
+        let name = text.split('=').next().unwrap_or_default();
+        if let Some(near) = nearest(name, names).filter(|near| *near != name) {
+            diagnostic.help(format!("did you mean \"{near}\"?"));
+        }
+        diagnostic
+    };
     let bytes =
         |value: &str| size(value).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0).ok_or_else(invalid);
     let not_yet = |what: &str| {
@@ -199,7 +213,9 @@ fn one_name(call: &mut Call<'_, '_>, field: Field<'_>) -> Parsed<Name> {
     }
     if text.starts_with('*') && !(text.starts_with("*.") && text.len() > 2) || text == "." {
         let mut diagnostic = field.error(format!("server name \"{text}\" is invalid"));
-        diagnostic.help("for all names use `listen … default_server` and any name, such as `_`");
+        diagnostic.help(
+            "a wildcard begins with `*.`; for all names use `listen … default_server` and the name `_`",
+        );
         return Err(diagnostic);
     }
     if text.contains('/') {
@@ -261,10 +277,11 @@ fn listener(cx: &mut Context<'_>, socket: &[(ServerId, &Listen, &[Name])]) -> Op
         }
     }
     let set = options.unwrap_or(first);
+    let standard = Listener::default();
     Some(Listener {
         address: first.address.clone(),
         dual_stack: set.dual_stack,
-        backlog: set.backlog.unwrap_or(BACKLOG),
+        backlog: set.backlog.unwrap_or(standard.backlog),
         receive_buffer_bytes: set.receive_buffer_bytes,
         send_buffer_bytes: set.send_buffer_bytes,
         deferred: set.deferred,

@@ -19,6 +19,7 @@ pub mod process;
 pub mod proxy;
 pub mod proxy_pass;
 pub mod proxy_rules;
+pub mod resolve;
 pub mod rewrite;
 pub mod server;
 pub mod template;
@@ -31,8 +32,9 @@ use proxy_core::command::Level as LogLevel;
 use proxy_core::config::{Config, LogSink};
 use proxy_core::http::HeaderId;
 
-pub use context::{Environment, Resolve};
+pub use context::Environment;
 pub use process::ProcessSettings;
+pub use resolve::{Resolve, SystemResolver};
 
 use self::context::Context;
 use self::logs::Logs;

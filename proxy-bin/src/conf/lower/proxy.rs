@@ -101,15 +101,16 @@ impl ProxyLevel {
 
     /// The buffers, with nginx's rules about their sizes.
     fn body_buffering(&self, cx: &mut Context<'_>) -> BodyBuffering {
-        const PAGE: usize = 4096;
+        let default = BodyBuffering::default();
+        let page = default.head_bytes_max;
         let size = |said: Said<usize>| said.map(|(value, _)| value);
-        let head = size(self.buffer_size).unwrap_or(PAGE);
-        let (count, each) = self.buffers.map_or((8, PAGE), |(value, _)| value);
+        let head = size(self.buffer_size).unwrap_or(page);
+        let (count, each) = self.buffers.map_or((default.memory_bytes_max / page, page), |(value, _)| value);
         let largest = head.max(each);
         let memory = count.saturating_mul(each);
         let busy = size(self.busy_buffers_size).unwrap_or(2 * largest);
         let write = size(self.temp_file_write_size).unwrap_or(2 * largest);
-        let file = self.max_temp_file_size.map_or(1 << 30, |(value, _)| value);
+        let file = self.max_temp_file_size.map_or(default.file_bytes_max, |(value, _)| value);
         let of_both = "the maximum of the value of \"proxy_buffer_size\" and one of the \"proxy_buffers\"";
         let place = |said: Said<usize>| {
             said.or(self.buffers.map(|(_, s)| (0, s))).or(self.buffer_size).map(|(_, s)| s)
@@ -134,7 +135,7 @@ impl ProxyLevel {
         check(file != 0 && file < largest as u64, self.max_temp_file_size.map(|(_, s)| s), message);
         let temp = || cx.env.prefix.join(cx.env.proxy_temp).to_string_lossy().as_bytes().into();
         BodyBuffering {
-            on: self.buffering.unwrap_or(true),
+            on: self.buffering.unwrap_or(default.on),
             head_bytes_max: head,
             memory_bytes_max: memory,
             busy_bytes_max: busy,
@@ -146,7 +147,7 @@ impl ProxyLevel {
 
     /// The whole for one `proxy_pass`.
     pub fn proxy(&self, shared: &ProxyShared, pass: &Pass) -> Proxy {
-        let seconds = Millis::from_secs;
+        let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
             uri: pass.uri.clone(),
@@ -154,30 +155,30 @@ impl ProxyLevel {
             proxy_port: pass.proxy_port.clone(),
             url: pass.url.clone(),
             method: self.method.clone(),
-            http_version: self.http_version.unwrap_or(ProxyHttpVersion::Http11),
+            http_version: self.http_version.unwrap_or(default.http_version),
             set_headers: shared.set_headers.clone(),
             upgrade: shared.upgrade,
             body: self.set_body.clone(),
-            pass_request_headers: self.pass_request_headers.unwrap_or(true),
-            pass_request_body: self.pass_request_body.unwrap_or(true),
-            request_buffering: self.request_buffering.unwrap_or(true),
+            pass_request_headers: self.pass_request_headers.unwrap_or(default.pass_request_headers),
+            pass_request_body: self.pass_request_body.unwrap_or(default.pass_request_body),
+            request_buffering: self.request_buffering.unwrap_or(default.request_buffering),
             buffering: shared.buffering.clone(),
-            connect_timeout: self.connect_timeout.unwrap_or(seconds(60)),
-            send_timeout: self.send_timeout.unwrap_or(seconds(60)),
-            read_timeout: self.read_timeout.unwrap_or(seconds(60)),
+            connect_timeout: self.connect_timeout.unwrap_or(default.connect_timeout),
+            send_timeout: self.send_timeout.unwrap_or(default.send_timeout),
+            read_timeout: self.read_timeout.unwrap_or(default.read_timeout),
             hide_headers: shared.hide_headers.clone(),
             ignore_headers: self.ignore_headers.unwrap_or_default(),
             redirects: self.redirect_rules(pass),
             cookie_domains: shared.cookie_domains.clone(),
             cookie_paths: shared.cookie_paths.clone(),
-            next_upstream: self.next(),
-            intercept_errors: self.intercept_errors.unwrap_or(false),
-            ignore_client_abort: self.ignore_client_abort.unwrap_or(false),
-            socket_keepalive: self.socket_keepalive.unwrap_or(false),
+            next_upstream: self.next(default.next_upstream),
+            intercept_errors: self.intercept_errors.unwrap_or(default.intercept_errors),
+            ignore_client_abort: self.ignore_client_abort.unwrap_or(default.ignore_client_abort),
+            socket_keepalive: self.socket_keepalive.unwrap_or(default.socket_keepalive),
             bind: self.bind.flatten(),
-            pass_trailers: self.pass_trailers.unwrap_or(false),
+            pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
-            force_ranges: self.force_ranges.unwrap_or(false),
+            force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
         }
     }
 
@@ -188,20 +189,20 @@ impl ProxyLevel {
         }
     }
 
-    fn next(&self) -> NextUpstream {
-        let said = self.next_upstream.clone().unwrap_or_else(|| NextConditions {
-            error: true,
-            timeout: true,
-            ..NextConditions::default()
-        });
+    fn next(&self, default: NextUpstream) -> NextUpstream {
+        let tries_max = self.next_upstream_tries.unwrap_or(default.tries_max);
+        let timeout_total = self.next_upstream_timeout.unwrap_or(default.timeout_total);
+        let Some(said) = &self.next_upstream else {
+            return NextUpstream { tries_max, timeout_total, ..default };
+        };
         NextUpstream {
             error: said.error && !said.off,
             timeout: said.timeout && !said.off,
             invalid_header: said.invalid_header && !said.off,
             non_idempotent: said.non_idempotent && !said.off,
-            statuses: if said.off { Box::default() } else { said.statuses.into() },
-            tries_max: self.next_upstream_tries.unwrap_or(0),
-            timeout_total: self.next_upstream_timeout.unwrap_or_default(),
+            statuses: if said.off { Box::default() } else { said.statuses.as_slice().into() },
+            tries_max,
+            timeout_total,
         }
     }
 }

@@ -2,18 +2,15 @@
 
 use std::collections::HashMap;
 
-use proxy_core::config::{Balance, Upstream, UpstreamId, UpstreamServer};
+use proxy_core::config::{Upstream, UpstreamId, UpstreamServer};
 use proxy_core::time::Millis;
 
 use super::address::{self, Endpoint};
 use super::context::{Call, Context, Environment};
-use crate::conf::diagnostic::Diagnostic;
+use crate::conf::diagnostic::{Diagnostic, nearest};
 use crate::conf::directive::Checked;
 use crate::conf::tree::Directive;
 use crate::conf::value::{Field, Parsed, milliseconds, number};
-
-/// Idle connections that each worker keeps where nothing is said (nginx 1.29.7); literal addresses as well.
-const KEEPALIVE: usize = 32;
 
 /// All groups of a configuration.
 #[derive(Debug, Default)]
@@ -128,29 +125,20 @@ fn unresolved(
 }
 
 fn server(address: proxy_core::command::Address, name: &str) -> UpstreamServer {
-    UpstreamServer {
-        address,
-        name: name.into(),
-        weight: 1,
-        max_fails: 1,
-        fail_timeout: Millis::from_secs(10),
-        max_conns: 0,
-        backup: false,
-        down: false,
-    }
+    UpstreamServer { name: name.into(), ..UpstreamServer::new(address) }
 }
 
 fn group(name: &str, explicit: bool, level: UpstreamLevel) -> Upstream {
+    let default = Upstream::explicit(name, level.servers);
     Upstream {
-        name: name.into(),
         explicit,
-        balance: Balance::RoundRobin,
-        servers: level.servers,
-        keepalive: level.keepalive.unwrap_or(KEEPALIVE),
-        keepalive_requests: level.keepalive_requests.unwrap_or(1000),
-        keepalive_time: level.keepalive_time.unwrap_or(Millis::from_secs(3600)),
-        keepalive_timeout: level.keepalive_timeout.unwrap_or(Millis::from_secs(60)),
-        state_key: if explicit { format!("upstream {name}") } else { name.to_owned() }.into(),
+        keepalive: level.keepalive.unwrap_or(default.keepalive),
+        keepalive_requests: level.keepalive_requests.unwrap_or(default.keepalive_requests),
+        keepalive_time: level.keepalive_time.unwrap_or(default.keepalive_time),
+        keepalive_timeout: level.keepalive_timeout.unwrap_or(default.keepalive_timeout),
+        // A block and a literal address may have the same name.
+        state_key: if explicit { format!("upstream {name}").into() } else { name.into() },
+        ..default
     }
 }
 
@@ -218,8 +206,12 @@ fn parameter(server: &mut UpstreamServer, field: Field<'_>) -> Parsed<()> {
     let text = field.arg.text();
     let invalid = || {
         let mut diagnostic = field.error(format!("invalid parameter \"{text}\""));
-        let names = ["weight=", "max_fails=", "fail_timeout=", "max_conns=", "backup", "down"];
-        diagnostic.help(format!("parameters: {}", names.join(", ")));
+        let names = ["weight", "max_fails", "fail_timeout", "max_conns", "backup", "down"];
+        let name = text.split('=').next().unwrap_or_default();
+        match nearest(name, names).filter(|near| *near != name) {
+            Some(near) => diagnostic.help(format!("did you mean \"{near}\"?")),
+            None => diagnostic.help(format!("parameters: {}", names.join(", "))),
+        };
         diagnostic
     };
     let small = |value: &str| number(value).and_then(|n| u32::try_from(n).ok()).ok_or_else(invalid);
