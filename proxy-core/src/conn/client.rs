@@ -242,6 +242,7 @@ impl ClientConn {
 
     fn end_exchange(&mut self, ending: Ending, ctx: &mut Context) {
         let Some(mut exchange) = self.exchange.take() else { return };
+        let ending = if exchange.looks_whole_but_is_not() { Ending::Reset } else { ending };
         self.last = Some((Rc::clone(&exchange.generation), exchange.facts.location));
         exchange.close(&self.link, ctx);
         ctx.tally.writing -= 1;

@@ -71,6 +71,12 @@ impl Exchange {
         }
     }
 
+    /// Whether a mere close would tell the client that it has the whole reply, which it has not: only a reset tells the
+    /// truth about a body that ends with the connection.
+    pub(crate) fn looks_whole_but_is_not(&self) -> bool {
+        self.head_sent && self.reply.framing() == ReplyFraming::UntilClose && !self.facts.reply.complete
+    }
+
     /// Settles all accounts: counters, access log, files, the upstream's connection.
     pub(crate) fn close(&mut self, link: &Link, ctx: &mut Context) {
         self.abandon_upstream(ctx);

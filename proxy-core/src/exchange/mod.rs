@@ -237,6 +237,7 @@ impl Exchange {
 
     /// Sends what is left of the reply.
     fn run_reply(&mut self, link: &mut Link, ctx: &mut Context) {
+        self.spill_reply(link, ctx);
         self.reply.pump(link, ctx);
         link.flush(ctx);
         if self.body.mode() == Mode::Discard && !self.pump_request_body(link, ctx) {
