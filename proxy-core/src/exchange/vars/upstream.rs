@@ -1,7 +1,9 @@
 //! Variables about the servers that were asked: lists with one entry for each try.
 
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
+use super::connection::write_ipv4;
 use super::{Answer, Env, always, number, seconds, text};
 use crate::command::Address;
 use crate::config::{Content, Proxy, Variable};
@@ -19,7 +21,10 @@ impl Facts {
                 let fixed = || self.proxy(env).map(|proxy| &*proxy.proxy_port);
                 text(self.dynamic_target.as_ref().map(|target| &*target.port).or_else(fixed), out)
             }
-            Variable::UpstreamAddr => self.list(out, write_address),
+            Variable::UpstreamAddr => self.list(out, |attempt, out| {
+                attempt.write_address(out);
+                true
+            }),
             Variable::UpstreamStatus => self.list(out, |attempt, out| match attempt.status {
                 Some(status) if status.0 > 0 => number(u64::from(status.0), out),
                 Some(_) | None => always(b"-", out),
@@ -69,10 +74,17 @@ fn duration(us: Option<u64>, out: &mut Vec<u8>) -> bool {
     }
 }
 
-fn write_address(attempt: &Try, out: &mut Vec<u8>) -> bool {
-    match &attempt.address {
-        Some(Address::Unix(path)) => always(b"unix:", out) && always(path.as_bytes(), out),
-        Some(address @ Address::Ip(_)) => always(alloc::format!("{address}").as_bytes(), out),
-        None => always(attempt.name.as_bytes(), out),
+impl Try {
+    /// The address as nginx prints it, or what stands for it.
+    pub(crate) fn write_address(&self, out: &mut Vec<u8>) {
+        match &self.address {
+            Some(Address::Ip(SocketAddr::V4(address))) => {
+                write_ipv4(*address.ip(), out);
+                out.push(b':');
+                number(u64::from(address.port()), out);
+            }
+            Some(address) => out.extend_from_slice(alloc::format!("{address}").as_bytes()),
+            None => out.extend_from_slice(self.name.as_bytes()),
+        }
     }
 }
