@@ -132,8 +132,8 @@ impl Facts {
 
     /// Forgets the request and all memory that it refers to.
     pub fn clear(&mut self) {
-        let mut slots = core::mem::take(&mut self.slots);
-        slots.clear();
+        let slots = core::mem::take(&mut self.slots);
+        slots.borrow_mut().clear();
         *self = Self { slots, ..Self::blank(Rc::clone(&self.conn)) };
     }
 

@@ -103,6 +103,11 @@ fn always(value: &[u8], out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Writes a value that counts as missing where it is empty.
+fn unless_empty(value: &[u8], out: &mut Vec<u8>) -> bool {
+    !value.is_empty() && always(value, out)
+}
+
 /// Writes a number.
 fn number(value: u64, out: &mut Vec<u8>) -> bool {
     encode::decimal(out, value);

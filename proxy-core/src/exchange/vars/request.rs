@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 
-use super::{Answer, Env, always, number, seconds, text};
+use super::{Answer, Env, always, number, seconds, text, unless_empty};
 use crate::config::Variable;
 use crate::exchange::Facts;
 use crate::http::HeaderId;
@@ -49,7 +49,7 @@ impl Facts {
             },
             Variable::IsRequestPort => always(if self.request_port.is_some() { b":" } else { b"" }, out),
             Variable::RequestTime => seconds(env.now.instant.millis_since(self.started), out),
-            Variable::LimitRate => number(self.limit_rate.unwrap_or(0), out),
+            Variable::LimitRate => number(self.limit_rate.unwrap_or_else(|| self.level_limit_rate(env)), out),
             Variable::Status => self.write_status(out),
             Variable::BytesSent => number(self.reply.bytes_sent, out),
             Variable::BodyBytesSent => number(self.reply.body_bytes_sent, out),
@@ -104,6 +104,26 @@ impl Facts {
         }
         let Ok(pair) = BASE64.decode(rest.trim_ascii_start()) else { return false };
         let colon = pair.iter().position(|byte| *byte == b':');
-        text(colon.and_then(|colon| pair.get(..colon)), out)
+        unless_empty(colon.and_then(|colon| pair.get(..colon)).unwrap_or_default(), out)
     }
+
+    /// `limit_rate` of the location in bytes per second; 0 is no limit.
+    fn level_limit_rate(&self, env: &Env<'_>) -> u64 {
+        let template =
+            env.config.location(self.location).and_then(|location| location.core.limit_rate.as_ref());
+        let Some(template) = template else { return 0 };
+        let mut text = Vec::new();
+        template.write(self, env, &mut text);
+        size(&text).unwrap_or(0)
+    }
+}
+
+/// `8k`, `1m`, `512`
+fn size(text: &[u8]) -> Option<u64> {
+    let (digits, unit) = match text {
+        [digits @ .., b'k' | b'K'] => (digits, 1 << 10),
+        [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
+        digits => (digits, 1),
+    };
+    core::str::from_utf8(digits).ok()?.parse::<u64>().ok()?.checked_mul(unit)
 }
