@@ -18,7 +18,7 @@ impl Exchange {
         for log in core.error_logs.iter().filter(|log| level <= log.level) {
             let text = format!("{message}");
             let mut line = Vec::with_capacity(256);
-            error_line::write(&mut line, &text, &self.facts, &generation.config);
+            error_line::write(&mut line, &text, &self.facts, &ctx.env(&generation));
             ctx.reports.push_back(Report::Error { log: log.log, level, message: line });
         }
     }

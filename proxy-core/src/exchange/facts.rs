@@ -6,12 +6,13 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
 
 use smallvec::SmallVec;
 
 use crate::buf::Chunk;
 use crate::command::{Address, ListenerId, Peer};
-use crate::config::{LocationId, ServerId, UpstreamId};
+use crate::config::{LocationId, MapId, ServerId, SlotId, UpstreamId};
 use crate::http::{RequestHead, ResponseHead, Status};
 use crate::route::{Captures, Normalised, Regex};
 use crate::time::Instant;
@@ -66,10 +67,13 @@ pub struct Facts {
     /// The location, or the server's own level.
     pub location: LocationId,
     /// The captures of the regex that matched last.
-    pub captures: Option<Captures>,
-    /// The variables that this request has set, by [`SlotId`](crate::config::SlotId); shorter than the table where
-    /// nothing was set yet.
-    pub slots: Vec<Option<Box<[u8]>>>,
+    pub captures: RefCell<Option<Captures>>,
+    /// The variables that this request has set.
+    pub slots: RefCell<Slots>,
+    /// What the `map`s that were asked so far gave.
+    pub maps: RefCell<MapMemo>,
+    /// How many maps are being looked up, one inside the other.
+    pub map_depth: Cell<u32>,
     /// When the first byte of the request was read.
     pub started: Instant,
     /// The 128 random bits of `$request_id`.
@@ -110,8 +114,10 @@ impl Facts {
             plus: false,
             server: ServerId::default(),
             location: LocationId::default(),
-            captures: None,
-            slots: Vec::new(),
+            captures: RefCell::default(),
+            slots: RefCell::default(),
+            maps: RefCell::default(),
+            map_depth: Cell::default(),
             started: Instant::default(),
             request_id: 0,
             request_length: 0,
@@ -126,8 +132,8 @@ impl Facts {
 
     /// Forgets the request and all memory that it refers to.
     pub fn clear(&mut self) {
-        let mut slots = core::mem::take(&mut self.slots);
-        slots.clear();
+        let slots = core::mem::take(&mut self.slots);
+        slots.borrow_mut().clear();
         *self = Self { slots, ..Self::blank(Rc::clone(&self.conn)) };
     }
 
@@ -143,12 +149,34 @@ impl Facts {
         self.plus = target.plus;
     }
 
-    /// A regex has matched: `$1` … and its named groups are set.
-    pub fn set_captures(&mut self, regex: &Regex, captures: Captures) {
-        let _ = regex;
-        self.captures = Some(captures);
+    /// A regex has matched: `$1` … and its named groups are set. A group that took no part is set to nothing.
+    ///
+    /// It may happen while a variable is looked up (a `map` with regexes), hence the shared reference.
+    pub fn set_captures(&self, regex: &Regex, captures: Captures) {
+        for (group, slot) in regex.slots() {
+            self.set_slot(*slot, captures.group(*group).unwrap_or_default());
+        }
+        self.captures.replace(Some(captures));
+    }
+
+    /// Gives a variable of the request's own a value (`set`, a named capture).
+    pub fn set_slot(&self, id: SlotId, value: &[u8]) {
+        let mut slots = self.slots.borrow_mut();
+        let place = id.0 as usize;
+        if slots.len() <= place {
+            slots.resize(place + 1, None);
+        }
+        if let Some(slot) = slots.get_mut(place) {
+            *slot = Some(value.into());
+        }
     }
 }
+
+/// The variables that a request has set, by [`SlotId`]; shorter than the table where nothing was set yet.
+pub type Slots = Vec<Option<Box<[u8]>>>;
+
+/// The values of `map`s that were looked up already: for one request a map keeps its first value.
+pub type MapMemo = SmallVec<[(MapId, SmallVec<[u8; 24]>); 1]>;
 
 /// The host and port of a `proxy_pass` URL that was computed for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::pcre::{self, Translated};
 use crate::buf::Chunk;
+use crate::config::SlotId;
 use crate::http::Span;
 
 /// How many steps a backtracking match may take; one that needs more counts as none.
@@ -29,6 +30,8 @@ pub(super) const COMPILED_BYTES_MAX: usize = 10 << 20;
 #[derive(Clone)]
 pub struct Regex {
     inner: Arc<Inner>,
+    /// Which variables the named groups set.
+    slots: Arc<[(usize, SlotId)]>,
 }
 
 struct Inner {
@@ -84,7 +87,21 @@ impl Regex {
         if names.iter().enumerate().any(is_twice) {
             return Err("two named subpatterns have the same name".to_string());
         }
-        Ok(Self { inner: Arc::new(Inner { engine, translated, no_case, groups, names }) })
+        let inner = Inner { engine, translated, no_case, groups, names };
+        Ok(Self { inner: Arc::new(inner), slots: Arc::default() })
+    }
+
+    /// The same pattern, its named groups bound to the variables that `slot` knows under their names.
+    #[must_use]
+    pub fn bind(self, mut slot: impl FnMut(&str) -> Option<SlotId>) -> Self {
+        let slots = self.names().filter_map(|(group, name)| Some((group, slot(name)?))).collect();
+        Self { slots, ..self }
+    }
+
+    /// The groups that were bound, by number, with their variables.
+    #[must_use]
+    pub fn slots(&self) -> &[(usize, SlotId)] {
+        &self.slots
     }
 
     /// Whether it matches anywhere in `text`.

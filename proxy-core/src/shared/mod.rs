@@ -11,6 +11,7 @@ pub struct Shared {
     /// The numbers of `stub_status`.
     pub counters: Counters,
     next_connection: AtomicU64,
+    pid: u32,
 }
 
 impl Shared {
@@ -18,6 +19,18 @@ impl Shared {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The process that this is (`$pid`).
+    #[must_use]
+    pub fn with_pid(self, pid: u32) -> Self {
+        Self { pid, ..self }
+    }
+
+    /// `$pid`
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// The next connection's number, from 1 (`$connection`): unique in the process, as in nginx.

@@ -97,10 +97,7 @@ impl Context<'_> {
             diagnostic.help(error);
             diagnostic
         })?;
-        for (_, name) in regex.names() {
-            self.variables.define(name);
-        }
-        Ok(regex)
+        Ok(regex.bind(|name| self.variables.define(name)))
     }
 }
 

@@ -4,9 +4,10 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::config::{Proxy, ProxyHttpVersion, TargetUri, UpgradePolicy};
-use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::request_body::Mode;
+use crate::exchange::vars::Env;
+use crate::exchange::{Exchange, Facts};
 use crate::h1::encode;
 use crate::http::framing::BodyFraming;
 use crate::http::{HeaderId, Method};
@@ -49,7 +50,7 @@ impl Exchange {
         }
         out.push(b' ');
         let start = out.len();
-        self.write_target(out, proxy, generation, ctx);
+        self.facts.write_upstream_target(proxy, &ctx.env(generation), out);
         if !is_target(out.get(start..).unwrap_or_default()) {
             // A blank or a line end, by way of a variable or a decoded URI, would end the target early.
             let raw = out.split_off(start);
@@ -60,31 +61,6 @@ impl Exchange {
             ProxyHttpVersion::Http10 => b"HTTP/1.0\r\n",
             ProxyHttpVersion::Http11 => b"HTTP/1.1\r\n",
         });
-    }
-
-    fn write_target(&self, out: &mut Vec<u8>, proxy: &Proxy, generation: &Generation, ctx: &Context) {
-        let facts = &self.facts;
-        match &proxy.uri {
-            TargetUri::Unchanged if facts.uri_unchanged && facts.raw_is_valid => {
-                return out.extend_from_slice(&facts.raw);
-            }
-            TargetUri::Unchanged => escape_uri(&facts.uri, out),
-            TargetUri::Replace(prefix) => {
-                out.extend_from_slice(prefix);
-                let matched = self.location(generation).map_or(0, |location| location.pattern.len());
-                let rest = facts.uri.get(matched..).unwrap_or_default();
-                if facts.quoted || !facts.uri_unchanged {
-                    escape_uri(rest, out);
-                } else {
-                    out.extend_from_slice(rest);
-                }
-            }
-            TargetUri::Template(template) => return template.write(facts, &ctx.env(generation), out),
-        }
-        if facts.has_args_mark && (!facts.args.is_empty() || facts.uri_unchanged) {
-            out.push(b'?');
-            out.extend_from_slice(&facts.args);
-        }
     }
 
     fn write_set_headers(&self, out: &mut Vec<u8>, proxy: &Proxy, generation: &Generation, ctx: &Context) {
@@ -187,6 +163,33 @@ impl Exchange {
         }
         let nothing_to_send = matches!(self.proxy.framing, BodyFraming::None | BodyFraming::Length(0));
         self.proxy.request_ended = in_memory || nothing_to_send;
+    }
+}
+
+impl Facts {
+    /// What an upstream is asked for: the client's target as it came, or what `proxy_pass` makes of it.
+    pub(crate) fn write_upstream_target(&self, proxy: &Proxy, env: &Env<'_>, out: &mut Vec<u8>) {
+        match &proxy.uri {
+            TargetUri::Unchanged if self.uri_unchanged && self.raw_is_valid => {
+                return out.extend_from_slice(&self.raw);
+            }
+            TargetUri::Unchanged => escape_uri(&self.uri, out),
+            TargetUri::Replace(prefix) => {
+                out.extend_from_slice(prefix);
+                let matched = env.config.location(self.location).map_or(0, |location| location.pattern.len());
+                let rest = self.uri.get(matched..).unwrap_or_default();
+                if self.quoted || !self.uri_unchanged {
+                    escape_uri(rest, out);
+                } else {
+                    out.extend_from_slice(rest);
+                }
+            }
+            TargetUri::Template(template) => return template.write(self, env, out),
+        }
+        if self.has_args_mark && (!self.args.is_empty() || self.uri_unchanged) {
+            out.push(b'?');
+            out.extend_from_slice(&self.args);
+        }
     }
 }
 

@@ -1,9 +1,26 @@
-//! Variables and templates (first slice).
+//! Variables and templates: what a configuration's `$name` says about one exchange.
+//!
+//! A value is written straight behind whatever the caller has so far; there is no value of its own that would be
+//! copied once more. "Not found" (`false`) is not the same as empty: a log prints `-` for it.
+//!
+//! - [`request`]: what the client sent, and the reply that it gets;
+//! - [`connection`]: both ends, the clock, the process;
+//! - [`upstream`]: the servers that were asked;
+//! - [`fields`]: names with a parameter, `$http_NAME` and its kind;
+//! - [`path`]: the file that a URI stands for;
+//! - [`map`]: values that are looked up by other values.
+
+mod connection;
+mod fields;
+mod map;
+mod path;
+mod request;
+mod upstream;
 
 use alloc::vec::Vec;
 
 use super::Facts;
-use crate::config::{Config, Piece, Template, Variable};
+use crate::config::{Config, Piece, SlotId, Template, Variable};
 use crate::h1::encode;
 use crate::shared::Shared;
 use crate::time::Now;
@@ -18,6 +35,9 @@ pub struct Env<'a> {
     /// The time of this turn.
     pub now: Now,
 }
+
+/// What a family of variables says: nothing if the variable is none of its own, otherwise whether it has a value.
+type Answer = Option<bool>;
 
 impl Template {
     /// Writes the text that the template has now.
@@ -34,44 +54,73 @@ impl Template {
 }
 
 impl Facts {
-    /// Writes a variable's value; `false` if it has none.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "first slice")]
+    /// Writes a variable's value; `false`, and nothing written, if it has none.
     pub fn value(&self, variable: &Variable, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
-        match variable {
-            Variable::Host | Variable::ServerName if self.host.is_empty() => {
-                out.extend_from_slice(env.config.server(self.server).map(|s| &*s.name).unwrap_or_default());
+        let start = out.len();
+        let found = self
+            .request_value(variable, env, out)
+            .or_else(|| self.connection_value(variable, env, out))
+            .or_else(|| self.field_value(variable, out))
+            .or_else(|| self.upstream_value(variable, env, out))
+            .or_else(|| self.other_value(variable, env, out))
+            .unwrap_or(false);
+        debug_assert!(found || out.len() == start, "{variable:?} has no value and wrote one");
+        found
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other families have the rest")]
+    fn other_value(&self, variable: &Variable, env: &Env<'_>, out: &mut Vec<u8>) -> Answer {
+        Some(match variable {
+            Variable::Capture(n) => {
+                let captures = self.captures.borrow();
+                text(captures.as_ref().and_then(|captures| captures.group(usize::from(*n))), out)
             }
-            Variable::Host => out.extend_from_slice(&self.host),
-            Variable::RemoteAddr => out.extend_from_slice(&self.conn.client_text),
-            Variable::ProxyAddXForwardedFor => {
-                if let Some(value) = self.head.value(crate::http::HeaderId::XForwardedFor) {
-                    out.extend_from_slice(value);
-                    out.extend_from_slice(b", ");
-                }
-                out.extend_from_slice(&self.conn.client_text);
-            }
-            Variable::Scheme => out.extend_from_slice(b"http"),
-            Variable::Uri => out.extend_from_slice(&self.uri),
-            Variable::Args => out.extend_from_slice(&self.args),
-            Variable::RequestUri => out.extend_from_slice(&self.raw),
-            Variable::Status => encode::decimal(out, u64::from(self.reply.status.0)),
-            Variable::ProxyHost => {
-                if let Some(location) = env.config.location(self.location)
-                    && let crate::config::Content::Proxy(proxy) = &location.content
-                {
-                    out.extend_from_slice(&proxy.proxy_host);
-                }
-            }
-            Variable::Http(name) => {
-                let found =
-                    self.head.fields.iter().find(|f| f.name.of(&self.head.bytes).eq_ignore_ascii_case(name));
-                match found {
-                    Some(field) => out.extend_from_slice(field.value.of(&self.head.bytes)),
-                    None => return false,
-                }
-            }
-            _ => return false,
-        }
+            Variable::Slot(id) => self.slot_value(*id, out),
+            Variable::Map(id) => self.map_value(*id, env, out),
+            Variable::DocumentRoot | Variable::RealpathRoot => self.write_root(env, out),
+            Variable::RequestFilename => self.write_path(env, out),
+            _ => return None,
+        })
+    }
+
+    /// A variable that was not set yet is empty.
+    fn slot_value(&self, id: SlotId, out: &mut Vec<u8>) -> bool {
+        let slots = self.slots.borrow();
+        let value = slots.get(id.0 as usize).and_then(Option::as_deref);
+        out.extend_from_slice(value.unwrap_or_default());
         true
     }
+}
+
+/// Writes what there is.
+fn text(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    value.is_some_and(|value| always(value, out))
+}
+
+/// Writes a value that is never missing.
+fn always(value: &[u8], out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(value);
+    true
+}
+
+/// Writes a value that counts as missing where it is empty.
+fn unless_empty(value: &[u8], out: &mut Vec<u8>) -> bool {
+    !value.is_empty() && always(value, out)
+}
+
+/// Writes a number.
+fn number(value: u64, out: &mut Vec<u8>) -> bool {
+    encode::decimal(out, value);
+    true
+}
+
+/// Writes milliseconds as seconds: `0.042`.
+fn seconds(ms: u64, out: &mut Vec<u8>) -> bool {
+    encode::decimal(out, ms / 1000);
+    let rest = ms % 1000;
+    out.push(b'.');
+    for unit in [100, 10, 1] {
+        out.push(b'0' + (rest / unit % 10) as u8);
+    }
+    true
 }

@@ -1,0 +1,32 @@
+//! The file that a URI stands for: `root` and `alias`.
+
+use alloc::vec::Vec;
+
+use super::{Env, always};
+use crate::config::{LocationKind, Root};
+use crate::exchange::Facts;
+
+impl Facts {
+    /// `$document_root`: what `root` or `alias` says.
+    ///
+    /// `$realpath_root` is the same: the core does not see the disk, and so cannot resolve links.
+    pub(super) fn write_root(&self, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(location) = env.config.location(self.location) else { return false };
+        let (Root::Root(template) | Root::Alias(template)) = &location.core.root;
+        template.write(self, env, out);
+        true
+    }
+
+    /// `$request_filename`: the root with the URI behind it. `alias` takes the place of what the location matched; in
+    /// a regex location it is the whole path.
+    pub(super) fn write_path(&self, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(location) = env.config.location(self.location) else { return false };
+        self.write_root(env, out);
+        let rest = match (&location.core.root, location.kind) {
+            (Root::Root(_), _) => self.uri.as_slice(),
+            (Root::Alias(_), LocationKind::Regex | LocationKind::RegexNoCase) => &[],
+            (Root::Alias(_), _) => self.uri.get(location.pattern.len()..).unwrap_or_default(),
+        };
+        always(rest, out)
+    }
+}

@@ -1,0 +1,129 @@
+//! Variables about the request and the reply that the client gets.
+
+use alloc::vec::Vec;
+
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
+
+use super::{Answer, Env, always, number, seconds, text, unless_empty};
+use crate::config::Variable;
+use crate::exchange::Facts;
+use crate::http::HeaderId;
+
+/// nginx's decoder, too, stops at the padding or does without it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+impl Facts {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other families have the rest")]
+    pub(super) fn request_value(&self, variable: &Variable, env: &Env<'_>, out: &mut Vec<u8>) -> Answer {
+        let head = &self.head;
+        Some(match variable {
+            Variable::Host if self.host.is_empty() => always(self.server_name(env), out),
+            Variable::Host => always(&self.host, out),
+            Variable::Uri | Variable::DocumentUri => always(&self.uri, out),
+            Variable::RequestUri => text((!self.raw.is_empty()).then_some(&self.raw), out),
+            Variable::Args | Variable::QueryString => self.has_args_mark && always(&self.args, out),
+            Variable::IsArgs => always(if self.args.is_empty() { b"" } else { b"?" }, out),
+            Variable::Request => always(head.line.of(&head.bytes), out),
+            Variable::RequestMethod => {
+                let method = head.method_text.of(&head.bytes);
+                text((!method.is_empty()).then_some(method), out)
+            }
+            Variable::ServerProtocol => !head.bytes.is_empty() && always(head.version.name().as_bytes(), out),
+            Variable::ProxyAddXForwardedFor => self.forwarded_for(out),
+            Variable::ContentLength => text(head.value(HeaderId::ContentLength), out),
+            Variable::ContentType => text(head.value(HeaderId::ContentType), out),
+            Variable::RemoteUser => self.remote_user(out),
+            Variable::RequestBody => text(self.request_body.as_deref(), out),
+            Variable::RequestCompletion => always(if self.reply.complete { b"OK" } else { b"" }, out),
+            Variable::RequestId => self.write_request_id(out),
+            Variable::RequestLength => number(self.request_length, out),
+            Variable::RequestPort => match self.request_port {
+                Some(port) => number(u64::from(port), out),
+                None => always(b"", out),
+            },
+            Variable::IsRequestPort => always(if self.request_port.is_some() { b":" } else { b"" }, out),
+            Variable::RequestTime => seconds(env.now.instant.millis_since(self.started), out),
+            Variable::LimitRate => number(self.limit_rate.unwrap_or_else(|| self.level_limit_rate(env)), out),
+            Variable::Status => self.write_status(out),
+            Variable::BytesSent => number(self.reply.bytes_sent, out),
+            Variable::BodyBytesSent => number(self.reply.body_bytes_sent, out),
+            Variable::Pipe => always(b".", out),
+            _ => return None,
+        })
+    }
+
+    /// `$server_name`
+    pub(super) fn server_name<'a>(&self, env: &Env<'a>) -> &'a [u8] {
+        env.config.server(self.server).map(|server| &*server.name).unwrap_or_default()
+    }
+
+    /// Three digits: `000` while nothing was decided.
+    fn write_status(&self, out: &mut Vec<u8>) -> bool {
+        let status = self.reply.status.0;
+        for unit in [100, 10] {
+            if status < unit {
+                out.push(b'0');
+            }
+        }
+        number(u64::from(status), out)
+    }
+
+    /// What was sent of X-Forwarded-For so far, and the client behind it.
+    fn forwarded_for(&self, out: &mut Vec<u8>) -> bool {
+        let head = &self.head;
+        for field in head.fields.iter().filter(|field| field.id == HeaderId::XForwardedFor) {
+            out.extend_from_slice(field.value.of(&head.bytes));
+            out.extend_from_slice(b", ");
+        }
+        always(&self.conn.client_text, out)
+    }
+
+    fn write_request_id(&self, out: &mut Vec<u8>) -> bool {
+        for place in (0..32).rev() {
+            let digit = (self.request_id >> (place * 4) & 0xf) as u32;
+            out.push(char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8));
+        }
+        true
+    }
+
+    /// The name in `Authorization: Basic` (RFC 7617), up to the colon.
+    fn remote_user(&self, out: &mut Vec<u8>) -> bool {
+        let Some((scheme, rest)) =
+            self.head.value(HeaderId::Authorization).and_then(|value| value.split_at_checked(6))
+        else {
+            return false;
+        };
+        if !scheme.eq_ignore_ascii_case(b"basic ") {
+            return false;
+        }
+        let Ok(pair) = BASE64.decode(rest.trim_ascii_start()) else { return false };
+        let colon = pair.iter().position(|byte| *byte == b':');
+        unless_empty(colon.and_then(|colon| pair.get(..colon)).unwrap_or_default(), out)
+    }
+
+    /// `limit_rate` of the location in bytes per second; 0 is no limit.
+    fn level_limit_rate(&self, env: &Env<'_>) -> u64 {
+        let template =
+            env.config.location(self.location).and_then(|location| location.core.limit_rate.as_ref());
+        let Some(template) = template else { return 0 };
+        let mut text = Vec::new();
+        template.write(self, env, &mut text);
+        size(&text).unwrap_or(0)
+    }
+}
+
+/// `8k`, `1m`, `512`
+fn size(text: &[u8]) -> Option<u64> {
+    let (digits, unit) = match text {
+        [digits @ .., b'k' | b'K'] => (digits, 1 << 10),
+        [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
+        digits => (digits, 1),
+    };
+    core::str::from_utf8(digits).ok()?.parse::<u64>().ok()?.checked_mul(unit)
+}
