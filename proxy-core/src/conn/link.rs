@@ -161,7 +161,7 @@ impl Link {
     pub(crate) fn queue(&mut self, chunk: Chunk) {
         debug_assert!(self.finish == Finish::Open);
         if self.broken.is_none() {
-            self.out.push(chunk);
+            self.out.push_compact(chunk);
         }
     }
 

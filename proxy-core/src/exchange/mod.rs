@@ -219,6 +219,11 @@ impl Exchange {
         } else if self.body.is_gathered() {
             link.deadline.clear();
             self.stage = Stage::Proxy;
+        } else if link.is_receiving() {
+            // The timeout is between two reads; while a file is written nothing is waited for from the client.
+            self.set_body_deadline(link, ctx);
+        } else {
+            link.deadline.clear();
         }
     }
 

@@ -93,7 +93,7 @@ impl Exchange {
         }
     }
 
-    fn set_body_deadline(&self, link: &mut Link, ctx: &mut Context) {
+    pub(crate) fn set_body_deadline(&self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         if let Some(core) = self.core(&generation) {
             link.set_deadline(core.client_body.timeout, Reason::ClientBody, ctx);
