@@ -1,1 +1,46 @@
-//! The driver.
+//! The driver: threads, sockets, files, clocks and names for a core that knows none of them.
+//!
+//! It carries commands out and reports what became of them, and never looks inside a buffer. The contract is
+//! [`proxy_core::command`]; [`Engine`] is the core as seen from here.
+//!
+//! ```text
+//!   Fleet ──> thread (pinned) ──> runtime (io_uring or epoll, by monoio)
+//!                │ mailbox: reload, reopen, drain           │
+//!                └─> dispatch: one turn after the other ────┘
+//!                      ├─ table ── conn: a reader and a writer for each connection
+//!                      ├─ accept, connect
+//!                      ├─ jobs ── file, resolve (blocking: helper threads)
+//!                      ├─ timer: one for all deadlines
+//!                      └─ logfile
+//! ```
+//!
+//! Reading order: [`fleet`], `thread`, `dispatch`, `ready`, `table`, `conn`. All `unsafe` is in `kernel`.
+
+mod accept;
+mod blocking;
+mod clock;
+mod conn;
+mod connect;
+mod control;
+mod dispatch;
+mod engine;
+mod entropy;
+mod errno;
+mod file;
+pub mod fleet;
+mod jobs;
+mod kernel;
+mod listen;
+mod logfile;
+mod ready;
+mod resolve;
+mod runtime;
+mod table;
+mod thread;
+mod timer;
+
+pub use engine::Engine;
+pub use fleet::{Crew, Fleet, worker_count};
+pub use listen::{BindError, Bound, bind};
+pub use logfile::{LogError, Logs};
+pub use runtime::{Driver, RingFlags};

@@ -1,0 +1,61 @@
+//! Outgoing connections.
+//!
+//! monoio's own connect makes the socket itself, without the options that the core may ask for, so the socket is made
+//! here, connected without waiting, and watched until it is writable.
+
+use std::io;
+use std::net::SocketAddr;
+
+use proxy_core::command::{Address, ConnectOptions, IoError};
+use socket2::{Domain, SockAddr, Socket as StdSocket, Type};
+
+use crate::errno;
+use crate::kernel::Socket;
+use crate::listen::to_address;
+
+/// Connects to `address`; the result is the socket and its own address.
+pub(crate) async fn connect(
+    address: Address,
+    options: ConnectOptions,
+    nonblocking: bool,
+) -> Result<(Socket, Address), IoError> {
+    connect_socket(&address, &options, nonblocking).await.map_err(|error| errno::number(&error))
+}
+
+async fn connect_socket(
+    address: &Address,
+    options: &ConnectOptions,
+    nonblocking: bool,
+) -> io::Result<(Socket, Address)> {
+    let (domain, to) = match address {
+        Address::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
+        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
+    };
+    let socket = StdSocket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if domain != Domain::UNIX {
+        socket.set_tcp_nodelay(true)?;
+        if options.keepalive {
+            socket.set_keepalive(true)?;
+        }
+        if let Some(ip) = options.bind {
+            socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;
+        }
+    }
+    let waiting = match socket.connect(&to) {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+        Err(error) => return Err(error),
+    };
+    let socket = Socket::new(socket)?;
+    if waiting {
+        socket.writable().await?;
+        if let Some(error) = socket.options().take_error()? {
+            return Err(error);
+        }
+    }
+    if !nonblocking {
+        socket.options().set_nonblocking(false)?;
+    }
+    let local = to_address(&socket.options().local_addr()?);
+    Ok((socket, local))
+}
