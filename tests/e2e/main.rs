@@ -1,10 +1,10 @@
 //! The real binary, from outside: processes, signals and sockets on the loopback interface.
 //!
-//! `harness` starts proxies, upstreams and clients. Nothing here has a fixed port or
+//! `harness` starts proxies, upstreams and clients; every other module is one theme. Nothing here has a fixed port or
 //! waits for a fixed time: what must happen is polled for until a deadline that only a broken build reaches.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "the harness has one crate to be public to")]
-#![allow(dead_code, reason = "the tests of the process use the rest of the harness")]
 
 mod harness;
+mod process;

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 pub use client::Client;
-pub use proxy::Nginx;
+pub use proxy::{Nginx, Ringgate};
 pub use upstream::Upstream;
 
 /// Nothing takes this long unless it is broken.

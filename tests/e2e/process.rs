@@ -1,0 +1,261 @@
+//! The process: start, pid file, signals, reload, logs, end.
+
+use std::fs;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use std::io::Write as _;
+
+use crate::harness::proxy::{Directory, is_root};
+use crate::harness::upstream::Then;
+use crate::harness::{Client, Ringgate, Upstream, eventually, free_port};
+
+/// A server on `@PORT0@` that says `text`.
+fn saying(text: &str) -> String {
+    format!(
+        "events {{}} error_log @DIR@/error.log notice; http {{ access_log @DIR@/access.log; \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ return 200 {text}; }} }} }}\n"
+    )
+}
+
+/// A proxy on `@PORT0@` in front of `port`.
+fn proxying(port: u16) -> String {
+    format!(
+        "events {{}} error_log @DIR@/error.log notice; http {{ access_log @DIR@/access.log; \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://127.0.0.1:{port}; }} }} }}\n"
+    )
+}
+
+/// An upstream that answers only when it is let, and a word for each request that arrived.
+fn held() -> (Upstream, Receiver<()>, Sender<()>) {
+    let (arrived, arrivals) = channel();
+    let (release, gate) = channel::<()>();
+    let (arrived, gate) = (Mutex::new(arrived), Mutex::new(gate));
+    let upstream = Upstream::start(move |_, stream| {
+        arrived.lock().unwrap().send(()).unwrap();
+        let _ = gate.lock().unwrap().recv();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld");
+        Then::Keep
+    });
+    (upstream, arrivals, release)
+}
+
+#[test]
+fn the_pid_file_is_there_while_it_serves() {
+    let mut proxy = Ringgate::start(&saying("one"));
+    assert_eq!(proxy.pid_file(), Some(proxy.pid()));
+    assert!(proxy.file("error.log").exists(), "it exists from the start");
+    assert_eq!(Client::fetch(proxy.port(0), "/").text(), "one");
+    proxy.signal("TERM");
+    assert!(proxy.wait().success());
+    assert_eq!(proxy.pid_file(), None);
+    assert!(proxy.read("error.log").contains("signal 15 (SIGTERM) received, exiting"));
+}
+
+#[test]
+fn the_command_line_controls_it() {
+    let mut proxy = Ringgate::start(&saying("one"));
+    let test = proxy.control(&["-t"]);
+    let said = String::from_utf8(test.stderr).unwrap();
+    assert!(test.status.success(), "{said}");
+    let path = proxy.file("nginx.conf").display().to_string();
+    let expected = format!(
+        "nginx: the configuration file {path} syntax is ok\nnginx: configuration file {path} test is successful\n"
+    );
+    assert_eq!(said, expected);
+    let dump = proxy.control(&["-T", "-q"]);
+    let expected = format!("# configuration file {path}:\n{}\n", proxy.read("nginx.conf"));
+    assert_eq!(String::from_utf8(dump.stdout).unwrap(), expected);
+
+    proxy.rewrite(&saying("two"));
+    assert!(proxy.control(&["-s", "reload"]).status.success());
+    eventually("the new text", || (Client::fetch(proxy.port(0), "/").text() == "two").then_some(()));
+    assert!(proxy.control(&["-s", "quit"]).status.success());
+    assert!(proxy.wait().success());
+    let gone = proxy.control(&["-s", "stop"]);
+    let pid = proxy.file("nginx.pid").display().to_string();
+    let expected = format!("nginx: [error] open() \"{pid}\" failed (2: No such file or directory)\n");
+    assert_eq!((gone.status.code(), String::from_utf8(gone.stderr).unwrap()), (Some(1), expected));
+}
+
+#[test]
+fn a_bad_start_says_why_and_leaves_no_pid_file() {
+    let dir = Directory::new();
+    let conf = dir.path().join("nginx.conf");
+    fs::write(&conf, "events {}\nhttp { lsten 80; }\n").unwrap();
+    let log = dir.path().join("error.log");
+    let (conf, log) = (conf.to_str().unwrap(), log.to_str().unwrap());
+    let globals = format!("daemon off; pid {}/nginx.pid;", dir.path().display());
+    let run = Ringgate::command(&["-c", conf, "-e", log, "-g", &globals]).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    let line = format!("[emerg] unknown directive \"lsten\" in {conf}:2");
+    assert_eq!(said.lines().next(), Some(&*format!("nginx: {line}")));
+    let logged = fs::read_to_string(log).unwrap();
+    let tail = logged.lines().next().and_then(|line| line.split_once("[emerg] ")).unwrap().1;
+    assert!(tail.ends_with(line.strip_prefix("[emerg] ").unwrap()), "{logged}");
+    assert!(!dir.path().join("nginx.pid").exists());
+}
+
+#[test]
+fn a_reload_keeps_connections_and_what_is_in_flight() {
+    let (upstream, arrivals, release) = held();
+    let proxy = Ringgate::start(&proxying(upstream.port));
+    let mut waiting = Client::connect(proxy.port(0));
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrivals.recv().unwrap();
+    proxy.rewrite(&saying("new"));
+    proxy.signal("HUP");
+    eventually("the new text", || {
+        let reply = std::panic::catch_unwind(|| Client::fetch(proxy.port(0), "/"));
+        reply.ok().filter(|reply| reply.text() == "new")
+    });
+    release.send(()).unwrap();
+    assert_eq!(waiting.reply("GET").text(), "held");
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(waiting.reply("GET").text(), "new", "the connection lives and follows the new configuration");
+    assert_eq!(proxy.pid_file(), Some(proxy.pid()));
+}
+
+#[test]
+fn a_bad_reload_changes_nothing() {
+    let proxy = Ringgate::start(&saying("one"));
+    proxy.rewrite("events {}\nhttp { server { listen 127.0.0.1:@PORT0@; nonsense; } }\n");
+    proxy.signal("HUP");
+    proxy.wait_for("error.log", "[emerg]", 1);
+    assert!(proxy.read("error.log").contains("unknown directive \"nonsense\""));
+    assert_eq!(Client::fetch(proxy.port(0), "/").text(), "one");
+    // A port that somebody else has: nothing of the rest may take effect either.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    proxy.rewrite(&saying("two").replace("location", &format!("listen 127.0.0.1:{port}; location")));
+    proxy.signal("HUP");
+    proxy.wait_for("error.log", "98: Address already in use", 1);
+    assert_eq!(Client::fetch(proxy.port(0), "/").text(), "one");
+}
+
+#[test]
+fn reloads_in_a_loop_lose_no_request() {
+    let upstream = Upstream::saying("x");
+    let proxy = Ringgate::start(&proxying(upstream.port));
+    let port = proxy.port(0);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|number| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                let mut kept = Client::connect(port);
+                let mut count = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let reply = if number % 2 == 0 {
+                        Client::fetch(port, "/")
+                    } else {
+                        kept.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                        kept.reply("GET")
+                    };
+                    assert_eq!((reply.status, reply.text()), (200, "x"));
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    for round in 1..=20 {
+        proxy.signal("HUP");
+        proxy.wait_for("error.log", "is in force", round);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for client in clients {
+        assert!(client.join().unwrap() > 0);
+    }
+}
+
+#[test]
+fn listeners_come_and_go_with_reloads() {
+    let proxy = Ringgate::start(&saying("one"));
+    proxy.rewrite(&saying("two").replace("@PORT0@", "@PORT1@"));
+    proxy.signal("HUP");
+    eventually("the new port", || std::net::TcpStream::connect(("127.0.0.1", proxy.port(1))).ok());
+    assert_eq!(Client::fetch(proxy.port(1), "/").text(), "two");
+    eventually("the old port closes", || std::net::TcpStream::connect(("127.0.0.1", proxy.port(0))).err());
+}
+
+#[test]
+fn logs_are_reopened() {
+    let proxy = Ringgate::start(&saying("one"));
+    Client::fetch(proxy.port(0), "/before");
+    proxy.wait_for("access.log", "/before", 1);
+    fs::rename(proxy.file("access.log"), proxy.file("access.log.1")).unwrap();
+    proxy.signal("USR1");
+    eventually("a new file", || proxy.file("access.log").exists().then_some(()));
+    Client::fetch(proxy.port(0), "/after");
+    proxy.wait_for("access.log", "/after", 1);
+    assert!(!proxy.read("access.log.1").contains("/after"));
+}
+
+#[test]
+fn quit_finishes_what_is_in_flight() {
+    let (upstream, arrivals, release) = held();
+    let mut proxy = Ringgate::start(&proxying(upstream.port));
+    let mut idle = Client::connect(proxy.port(0));
+    let mut waiting = Client::connect(proxy.port(0));
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrivals.recv().unwrap();
+    proxy.signal("QUIT");
+    assert_eq!(idle.rest(), b"", "an idle connection is closed at once");
+    eventually("no more connections", || std::net::TcpStream::connect(("127.0.0.1", proxy.port(0))).err());
+    assert!(proxy.is_running());
+    release.send(()).unwrap();
+    let reply = waiting.reply("GET");
+    assert_eq!((reply.text(), reply.field("Connection")), ("held", Some("close")));
+    assert!(proxy.wait().success());
+    assert!(proxy.read("access.log").contains("\"GET / HTTP/1.1\" 200 4"));
+}
+
+#[test]
+fn worker_shutdown_timeout_bounds_quit() {
+    let (upstream, arrivals, _release) = held();
+    let mut proxy = Ringgate::start_with(&proxying(upstream.port), "worker_shutdown_timeout 100ms;");
+    let mut waiting = Client::connect(proxy.port(0));
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrivals.recv().unwrap();
+    proxy.signal("QUIT");
+    assert!(proxy.wait().success());
+    assert_eq!(proxy.pid_file(), None);
+}
+
+/// A daemon that ends with its test, whatever the test finds.
+struct Daemon(String);
+
+impl Daemon {
+    fn signal(&self, name: &str) -> bool {
+        let sent = std::process::Command::new("kill").args([name, self.0.trim()]).output();
+        sent.is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.signal("-TERM");
+    }
+}
+
+#[test]
+fn a_daemon_serves_before_its_starter_exits() {
+    let dir = Directory::new();
+    let port = free_port();
+    let text = saying("daemon").replace("@DIR@", &dir.path().display().to_string());
+    let conf = dir.path().join("nginx.conf");
+    fs::write(&conf, text.replace("@PORT0@", &port.to_string())).unwrap();
+    let pid_path = dir.path().join("nginx.pid");
+    let user = if is_root() { "user root; " } else { "" };
+    let globals = format!("{user}pid {};", pid_path.display());
+    let args = ["-c", conf.to_str().unwrap(), "-g", &globals];
+    let started = Ringgate::command(&args).output().unwrap();
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    let daemon = Daemon(fs::read_to_string(&pid_path).unwrap());
+    assert_eq!(Client::fetch(port, "/").text(), "daemon");
+    assert!(daemon.signal("-QUIT"));
+    eventually("the daemon ends", || (!pid_path.exists()).then_some(()));
+}
