@@ -36,7 +36,7 @@ fn attempt(process: &mut Process) -> Result<Remarks, Remarks> {
     privilege::make_directories(&crate::load::temporary_directories(&config), None)
         .map_err(Remarks::emerg)?;
     let logs = Arc::new(Logs::open(&config).map_err(|error| emerg(&error))?);
-    let bound = proxy_io::bind(&config, process.workers, Some(process.fleet.bound()));
+    let bound = proxy_io::bind(&config, process.workers, Some(&process.fleet.bound()));
     let bound = bound.map_err(|error| emerg(&error))?;
     process.fleet.reload(Arc::clone(&config), bound, Arc::clone(&logs)).map_err(|error| emerg(&error))?;
     process.adopt(config, logs);
