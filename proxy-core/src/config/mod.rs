@@ -39,6 +39,8 @@ pub use rewrite::{Condition, FileTest, Flag, RewriteOp};
 pub use server::Server;
 pub use template::{Piece, Template};
 pub use upstream::{Balance, Upstream, UpstreamServer};
+#[cfg(test)]
+pub(crate) use variable::VARIABLES;
 pub use variable::{Variable, VariableName};
 
 macro_rules! index {

@@ -36,6 +36,10 @@ macro_rules! variables {
 
         /// The fixed names with what they mean.
         const FIXED: &[(&str, Variable)] = &[$(($name, Variable::$id),)*];
+
+        /// Their names.
+        #[cfg(test)]
+        pub(crate) const VARIABLES: &[&str] = &[$($name,)*];
     };
 }
 

@@ -80,8 +80,8 @@ pub struct Facts {
     pub request_id: u128,
     /// Bytes of the request so far: request line, fields and body (`$request_length`).
     pub request_length: u64,
-    /// The request body, where it is held whole in memory (`$request_body`).
-    pub request_body: Option<Chunk>,
+    /// The request body, where it is held whole in memory (`$request_body`): shared with whoever sends it.
+    pub request_body: SmallVec<[Chunk; 1]>,
     /// The rate that `set $limit_rate` or X-Accel-Limit-Rate asked for, in bytes per second.
     pub limit_rate: Option<u64>,
     /// `$proxy_host` and `$proxy_port` where the target was computed for this request.
@@ -121,7 +121,7 @@ impl Facts {
             started: Instant::default(),
             request_id: 0,
             request_length: 0,
-            request_body: None,
+            request_body: SmallVec::new(),
             limit_rate: None,
             dynamic_target: None,
             reply: Reply::default(),

@@ -79,3 +79,6 @@ fn lines_of<K>(
     });
     logs.get_mut(place).map(|(_, lines)| lines)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,9 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return };
         self.proxy.framing = self.upstream_framing(proxy, &generation, ctx);
+        if self.body.mode() == Mode::Buffer && self.body.spill().is_none() {
+            self.facts.request_body = self.body.held().chunks().into();
+        }
         debug_assert!(ctx.scratch.is_empty());
         let mut out = core::mem::take(&mut ctx.scratch);
         self.write_request_line(&mut out, proxy, &generation, ctx);

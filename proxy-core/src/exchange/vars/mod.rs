@@ -124,3 +124,8 @@ fn seconds(ms: u64, out: &mut Vec<u8>) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

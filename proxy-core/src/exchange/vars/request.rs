@@ -25,21 +25,27 @@ impl Facts {
         Some(match variable {
             Variable::Host if self.host.is_empty() => always(self.server_name(env), out),
             Variable::Host => always(&self.host, out),
-            Variable::Uri | Variable::DocumentUri => always(&self.uri, out),
-            Variable::RequestUri => text((!self.raw.is_empty()).then_some(&self.raw), out),
-            Variable::Args | Variable::QueryString => self.has_args_mark && always(&self.args, out),
+            Variable::Uri | Variable::DocumentUri => unless_empty(&self.uri, out),
+            Variable::RequestUri => unless_empty(&self.raw, out),
+            Variable::Args | Variable::QueryString => unless_empty(&self.args, out),
             Variable::IsArgs => always(if self.args.is_empty() { b"" } else { b"?" }, out),
-            Variable::Request => always(head.line.of(&head.bytes), out),
-            Variable::RequestMethod => {
-                let method = head.method_text.of(&head.bytes);
-                text((!method.is_empty()).then_some(method), out)
-            }
-            Variable::ServerProtocol => !head.bytes.is_empty() && always(head.version.name().as_bytes(), out),
+            Variable::Request => unless_empty(head.line.of(&head.bytes), out),
+            Variable::RequestMethod => unless_empty(head.method_text.of(&head.bytes), out),
+            Variable::ServerProtocol => head.method.is_some() && always(head.version.name().as_bytes(), out),
             Variable::ProxyAddXForwardedFor => self.forwarded_for(out),
-            Variable::ContentLength => text(head.value(HeaderId::ContentLength), out),
+            Variable::ContentLength => match head.value(HeaderId::ContentLength) {
+                Some(value) => always(value, out),
+                None if self.request_body.is_empty() => false,
+                None => number(self.request_body.iter().map(|chunk| chunk.len() as u64).sum(), out),
+            },
             Variable::ContentType => text(head.value(HeaderId::ContentType), out),
             Variable::RemoteUser => self.remote_user(out),
-            Variable::RequestBody => text(self.request_body.as_deref(), out),
+            Variable::RequestBody => {
+                self.request_body.iter().for_each(|chunk| out.extend_from_slice(chunk));
+                !self.request_body.is_empty()
+            }
+            // A temporary file has no name.
+            Variable::RequestBodyFile => false,
             Variable::RequestCompletion => always(if self.reply.complete { b"OK" } else { b"" }, out),
             Variable::RequestId => self.write_request_id(out),
             Variable::RequestLength => number(self.request_length, out),
