@@ -153,7 +153,7 @@ fn detach() -> Result<Ready, String> {
 }
 
 fn start_fleet(config: &Arc<Config>, bound: Bound, logs: &Arc<Logs>) -> Result<Fleet, String> {
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new().with_pid(std::process::id()));
     Fleet::start(Arc::clone(config), shared, bound, Arc::clone(logs))
         .map_err(|error| format!("the workers did not start ({})", say::errno(&error)))
 }

@@ -36,6 +36,8 @@ pub(crate) struct ClientConn {
     pub(crate) state: State,
     /// Requests so far.
     requests: u64,
+    /// Whether bytes of the next request were there when the last one ended (`$pipe`).
+    pipelined: bool,
     /// When the first byte of the present head came.
     head_began: Instant,
     /// When lingering must end.
@@ -64,6 +66,7 @@ impl ClientConn {
             exchange: None,
             state: State::Waiting,
             requests: 0,
+            pipelined: false,
             head_began: now,
             linger_until: now,
             last: None,
@@ -222,6 +225,7 @@ impl ClientConn {
         let mut exchange = Exchange::recycled(&self.facts, generation, ctx);
         exchange.facts.head = head;
         exchange.facts.conn_requests = self.requests;
+        exchange.facts.pipelined = self.pipelined;
         exchange.facts.started = self.head_began;
         exchange.method = exchange.facts.head.method();
         exchange.sent_before = self.link.sent_bytes();
@@ -264,7 +268,8 @@ impl ClientConn {
     fn wait_next(&mut self, ctx: &mut Context) {
         self.state = State::Waiting;
         ctx.tally.waiting += 1;
-        if self.link.has_input() {
+        self.pipelined = self.link.has_input();
+        if self.pipelined {
             return;
         }
         let last = self.last.clone();

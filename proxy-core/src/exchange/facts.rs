@@ -39,6 +39,8 @@ pub struct Facts {
     pub conn: Rc<ConnFacts>,
     /// `$connection_requests`: this exchange's number on its connection, from 1.
     pub conn_requests: u64,
+    /// Whether it came together with the one before (`$pipe`).
+    pub pipelined: bool,
     /// The request's head, as it was parsed. Empty where none was understood.
     pub head: RequestHead,
     /// The host that was asked for (`$host`): lower case, without a port; the target's authority before the Host field.
@@ -101,6 +103,7 @@ impl Facts {
         Self {
             conn,
             conn_requests: 0,
+            pipelined: false,
             head: RequestHead::default(),
             host: Chunk::empty(),
             request_port: None,

@@ -59,7 +59,7 @@ impl Facts {
             Variable::Status => self.write_status(out),
             Variable::BytesSent => number(self.reply.bytes_sent, out),
             Variable::BodyBytesSent => number(self.reply.body_bytes_sent, out),
-            Variable::Pipe => always(b".", out),
+            Variable::Pipe => always(if self.pipelined { b"p" } else { b"." }, out),
             _ => return None,
         })
     }
