@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 
 use smallvec::SmallVec;
 
@@ -74,8 +74,8 @@ pub struct Facts {
     pub slots: RefCell<Slots>,
     /// What the `map`s that were asked so far gave.
     pub maps: RefCell<MapMemo>,
-    /// How many maps are being looked up, one inside the other.
-    pub map_depth: Cell<u32>,
+    /// What is being evaluated, one inside the other, of all that may lead back to itself.
+    pub nested: RefCell<SmallVec<[Nested; 2]>>,
     /// When the first byte of the request was read.
     pub started: Instant,
     /// The 128 random bits of `$request_id`.
@@ -120,7 +120,7 @@ impl Facts {
             captures: RefCell::default(),
             slots: RefCell::default(),
             maps: RefCell::default(),
-            map_depth: Cell::default(),
+            nested: RefCell::default(),
             started: Instant::default(),
             request_id: 0,
             request_length: 0,
@@ -173,6 +173,17 @@ impl Facts {
             *slot = Some(value.into());
         }
     }
+}
+
+/// A part of the configuration whose template may ask for the variable that is made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nested {
+    /// A `map`.
+    Map(MapId),
+    /// `root` or `alias`.
+    Root,
+    /// `limit_rate`
+    LimitRate,
 }
 
 /// The variables that a request has set, by [`SlotId`]; shorter than the table where nothing was set yet.

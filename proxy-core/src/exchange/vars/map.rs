@@ -9,9 +9,7 @@ use super::Env;
 use crate::buf::Chunk;
 use crate::config::{Map, MapId, MapValue};
 use crate::exchange::Facts;
-
-/// How deep maps may ask for each other; what lies deeper has no value. nginx's own bound for variables.
-pub(super) const DEPTH_MAX: u32 = 100;
+use crate::exchange::facts::Nested;
 
 impl Facts {
     /// Writes what a map says.
@@ -21,16 +19,15 @@ impl Facts {
             out.extend_from_slice(value);
             return true;
         }
-        let depth = self.map_depth.get();
-        if depth >= DEPTH_MAX {
+        let start = out.len();
+        let is_known = self.nest(Nested::Map(id), || {
+            map.source.write(self, env, out);
+            let value = self.choose(map, start, out);
+            value.write(self, env, out);
+        });
+        if !is_known {
             return false;
         }
-        self.map_depth.set(depth + 1);
-        let start = out.len();
-        map.source.write(self, env, out);
-        let value = self.choose(map, start, out);
-        value.write(self, env, out);
-        self.map_depth.set(depth);
         if !map.volatile {
             let value = out.get(start..).unwrap_or_default().into();
             self.maps.borrow_mut().push((id, value));

@@ -20,6 +20,7 @@ mod upstream;
 use alloc::vec::Vec;
 
 use super::Facts;
+use super::facts::Nested;
 use crate::config::{Config, Piece, SlotId, Template, Variable};
 use crate::h1::encode;
 use crate::shared::Shared;
@@ -81,6 +82,18 @@ impl Facts {
             Variable::RequestFilename => self.write_path(env, out),
             _ => return None,
         })
+    }
+
+    /// Evaluates something that may lead back to itself; `false`, and nothing done, where it just did. So every
+    /// evaluation ends: nothing is inside itself, and there are only so many things.
+    fn nest(&self, what: Nested, evaluate: impl FnOnce()) -> bool {
+        if self.nested.borrow().contains(&what) {
+            return false;
+        }
+        self.nested.borrow_mut().push(what);
+        evaluate();
+        self.nested.borrow_mut().pop();
+        true
     }
 
     /// A variable that was not set yet is empty.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::{Env, always};
 use crate::config::{LocationKind, Root};
 use crate::exchange::Facts;
+use crate::exchange::facts::Nested;
 
 impl Facts {
     /// `$document_root`: what `root` or `alias` says.
@@ -13,15 +14,16 @@ impl Facts {
     pub(super) fn write_root(&self, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
         let Some(location) = env.config.location(self.location) else { return false };
         let (Root::Root(template) | Root::Alias(template)) = &location.core.root;
-        template.write(self, env, out);
-        true
+        self.nest(Nested::Root, || template.write(self, env, out))
     }
 
     /// `$request_filename`: the root with the URI behind it. `alias` takes the place of what the location matched; in
     /// a regex location it is the whole path.
     pub(super) fn write_path(&self, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
         let Some(location) = env.config.location(self.location) else { return false };
-        self.write_root(env, out);
+        if !self.write_root(env, out) {
+            return false;
+        }
         let rest = match (&location.core.root, location.kind) {
             (Root::Root(_), _) => self.uri.as_slice(),
             (Root::Alias(_), LocationKind::Regex | LocationKind::RegexNoCase) => &[],

@@ -8,6 +8,7 @@ use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeCo
 use super::{Answer, Env, always, number, seconds, text, unless_empty};
 use crate::config::Variable;
 use crate::exchange::Facts;
+use crate::exchange::facts::Nested;
 use crate::http::HeaderId;
 
 /// nginx's decoder, too, stops at the padding or does without it.
@@ -119,7 +120,7 @@ impl Facts {
             env.config.location(self.location).and_then(|location| location.core.limit_rate.as_ref());
         let Some(template) = template else { return 0 };
         let mut text = Vec::new();
-        template.write(self, env, &mut text);
+        self.nest(Nested::LimitRate, || template.write(self, env, &mut text));
         size(&text).unwrap_or(0)
     }
 }

@@ -3,12 +3,13 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use super::fixture::{ALIAS, Fixture, PROXY, REGEX_ALIAS, slot};
 use super::*;
 use crate::buf::Chunk;
 use crate::command::Address;
-use crate::config::VariableName;
+use crate::config::{CoreSettings, Root, VariableName};
 use crate::h1::{Parsed, ResponseLimits, parse_response};
 use crate::http::Status;
 use crate::route::Regex;
@@ -281,6 +282,21 @@ fn maps_that_ask_for_each_other_end() {
     let cycle = fixture.template("$m");
     fixture.config.maps[0].source = cycle;
     assert_eq!(fixture.text("$m"), "<x>");
+}
+
+/// Each would double its work, or its stack, with every step inwards.
+#[test]
+fn what_leads_back_to_itself_is_empty_there() {
+    let mut fixture = Fixture::new(PLAIN);
+    fixture.add_map("v", "", "volatile\ndefault x");
+    fixture.config.maps[0].source = fixture.template("$v$v");
+    assert_eq!(fixture.text("$v"), "x");
+
+    let limit_rate = Some(fixture.template("$limit_rate$limit_rate"));
+    let root = Root::Root(fixture.template("/a$request_filename"));
+    let core = CoreSettings { limit_rate, root, ..CoreSettings::default() };
+    fixture.config.locations[0].core = Arc::new(core);
+    assert_eq!(fixture.text("$limit_rate $document_root"), "0 /a");
 }
 
 #[test]
