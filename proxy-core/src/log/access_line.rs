@@ -29,8 +29,12 @@ pub(crate) fn write(format: &LogFormat, facts: &Facts, env: &Env<'_>, out: &mut 
 }
 
 /// Escapes what lies behind `start`. Mostly there is nothing to escape; then nothing is moved.
-fn escape_from(start: usize, out: &mut Vec<u8>, special: fn(u8) -> bool, escape: fn(u8, &mut Vec<u8>)) {
+fn escape_from(start: usize, out: &mut Vec<u8>, special: impl Fn(u8) -> bool, escape: fn(u8, &mut Vec<u8>)) {
     let value = out.get(start..).unwrap_or_default();
+    // Without a way out of the middle this is a handful of vector instructions.
+    if !value.iter().fold(false, |found, byte| found | special(*byte)) {
+        return;
+    }
     let Some(first) = value.iter().position(|byte| special(*byte)) else { return };
     let rest = out.split_off(start + first);
     out.reserve(rest.len() * 2);
