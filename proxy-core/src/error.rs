@@ -87,6 +87,36 @@ impl ClientError {
     }
 }
 
+impl ClientError {
+    /// What was being read then, in nginx's words; nothing where it may have been any part.
+    const fn doing(self) -> &'static str {
+        match self {
+            Self::InvalidRequestLine
+            | Self::InvalidMethod
+            | Self::InvalidUri
+            | Self::InvalidVersion
+            | Self::Http09
+            | Self::UriTooLong => " while reading client request line",
+            Self::InvalidHeader
+            | Self::MissingHost
+            | Self::DuplicateHost
+            | Self::InvalidHost
+            | Self::InvalidContentLength
+            | Self::LengthAndCoding
+            | Self::InvalidTransferEncoding
+            | Self::UnknownTransferEncoding
+            | Self::HeaderTooLarge
+            | Self::TooManyHeaders => " while reading client request headers",
+            Self::InvalidChunk
+            | Self::BodyTooLarge { .. }
+            | Self::MethodNotAllowed
+            | Self::ExpectationFailed
+            | Self::Timeout
+            | Self::Closed => "",
+        }
+    }
+}
+
 impl fmt::Display for ClientError {
     /// The words for the error log, nginx's where it has some.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +147,8 @@ impl fmt::Display for ClientError {
             Self::ExpectationFailed => "client sent unknown \"Expect\" header",
             Self::Timeout => "client timed out",
             Self::Closed => "client prematurely closed connection",
-        })
+        })?;
+        f.write_str(self.doing())
     }
 }
 

@@ -15,8 +15,9 @@ use crate::exchange::{Facts, Try};
 use crate::h1::encode;
 use crate::http::HeaderId;
 
-/// What is longer is cut, in bytes: nginx's bound for a whole line.
-pub const LINE_BYTES_MAX: usize = 2048;
+/// What is longer is cut, in bytes: nginx's bound for a whole line, less the date, the level and the process that the
+/// driver writes in front.
+pub const LINE_BYTES_MAX: usize = 2048 - 48;
 
 /// Writes `*CONN MESSAGE, client: …`, at most [`LINE_BYTES_MAX`] bytes of it.
 pub fn write(out: &mut Vec<u8>, message: &str, facts: &Facts, env: &Env<'_>) {
