@@ -114,7 +114,12 @@ impl Client {
     fn note(&mut self, event: Event, plan: &Plan) {
         match event {
             Event::Head(head) => self.note_head(head, plan),
-            Event::Data(data) => self.last().body.extend(data),
+            Event::Data(data) => {
+                let last = self.last();
+                if !last.complete {
+                    last.body.extend(data);
+                }
+            }
             Event::End(trailers) => {
                 let seen = self.last();
                 if seen.head.is_some() {
@@ -134,6 +139,11 @@ impl Client {
             let nth = self.seen.len();
             let began = if nth == 0 { 0 } else { self.marks.get(nth - 1).map_or(0, |mark| mark.1) };
             let asked = nth < self.exchanges.len() && self.written > began;
+            if !asked && self.sent_early_bytes(plan) {
+                // The early bytes of a refused handshake were read as a request: this answers them, then comes the end.
+                assert_eq!(head.status(), Ok(400), "client {}: to bytes that are no request", self.number);
+                return self.reader.tunnel();
+            }
             assert!(asked, "client {}: a reply that nobody asked for: {head:?}", self.number);
             self.seen.push(Seen::default());
         }
@@ -160,6 +170,13 @@ impl Client {
         }
         end.close();
         self.done = true;
+    }
+
+    /// Whether the last request was a handshake, refused, with bytes behind it.
+    fn sent_early_bytes(&self, plan: &Plan) -> bool {
+        let last = self.exchanges.last().map(|id| &plan.exchanges[*id]);
+        let early = last.is_some_and(|x| x.upgrade.as_ref().is_some_and(|tunnel| tunnel.early > 0));
+        early && self.seen.len() == self.exchanges.len() && !self.in_tunnel
     }
 
     /// Plays the current act; says whether the next one may follow at once.

@@ -38,7 +38,7 @@ use world::{MakeEngine, Outcome, Trace, World};
 /// How many seeds an ordinary test run takes.
 const SEEDS: u64 = 300;
 /// How many lines of a trace are worth reading.
-const TRACE_LINES: usize = 400;
+const TRACE_LINES: usize = 4000;
 
 #[test]
 fn seeds() {

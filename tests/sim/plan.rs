@@ -133,6 +133,8 @@ pub(crate) enum Fault {
 }
 
 const BODY_BYTES_MAX: usize = 300 * 1024;
+/// A few replies are far larger than all the memory that they may take.
+const HUGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 impl Plan {
     /// The run of this seed.
@@ -184,6 +186,9 @@ impl Plan {
             for exchange in &mut self.exchanges[first..] {
                 exchange.expect = false;
                 exchange.upgrade = None;
+                if exchange.reply.status == 101 {
+                    exchange.reply.status = 204;
+                }
             }
         }
         self.clients.push(Client {
@@ -295,7 +300,10 @@ fn reply(rng: &mut Rng, mood: Mood) -> Reply {
     Reply {
         status,
         coding,
-        body: if bodiless { Vec::new() } else { body(rng, BODY_BYTES_MAX) },
+        body: match (bodiless, rng.percent(4)) {
+            (true, _) => Vec::new(),
+            (false, huge) => body(rng, if huge { HUGE_BYTES_MAX } else { BODY_BYTES_MAX }),
+        },
         trailer: coding == Coding::Chunked && rng.percent(20),
         interims: (0..rng.pick(&[0, 0, 0, 1, 3])).map(|_| rng.pick(&[100, 103])).collect(),
         delay_us: rng.pick(&[0, 0, 1000, 300_000]),

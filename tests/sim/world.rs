@@ -29,6 +29,8 @@ const TURNS_MAX: usize = 3_000_000;
 const RUN_US_MAX: u64 = 900_000_000;
 /// Bytes that one `Send` may carry beside what the site lets a body take in memory.
 const SEND_SLACK_BYTES: usize = 256 * 1024;
+/// Bytes of bodies that one exchange may hold beside that: what links and read-ahead take.
+const BODY_SLACK_BYTES: usize = 320 * 1024;
 /// Blocks that one client connection and its upstream may hold beside what the site lets bodies take.
 const BLOCKS_PER_CLIENT: usize = 16;
 /// Commands that one input may cause for each living connection, and at least.
@@ -292,6 +294,7 @@ impl<'a> World<'a> {
     }
 
     fn note(&mut self, report: Report) {
+        assert!(!self.drained, "rule: a report after Drained: {report:?}");
         match report {
             Report::Access { lines, .. } | Report::AccessPath { lines, .. } => {
                 let text = String::from_utf8_lossy(&lines).into_owned();
@@ -320,8 +323,8 @@ impl<'a> World<'a> {
         let bodies = self.plan.site.memory_bytes_max + self.plan.site.body_buffer_bytes;
         let (small, large) = self.plan.block_bytes;
         let clients = self.plan.clients.len();
-        // Short reads fill blocks badly: the bound is on blocks of at least a small one's worth of bytes.
-        let blocks_max = clients * (BLOCKS_PER_CLIENT + 4 * bodies / small.min(large));
+        // Short reads fill blocks badly: half full is good enough.
+        let blocks_max = clients * (BLOCKS_PER_CLIENT + 2 * (bodies + BODY_SLACK_BYTES) / small.min(large));
         let blocks = self.pools.small.live() + self.pools.large.live();
         assert!(blocks <= blocks_max, "bound: {blocks} blocks are out, at most {blocks_max}");
     }
