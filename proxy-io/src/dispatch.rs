@@ -105,6 +105,7 @@ struct Dispatcher<'a, E> {
     now: Now,
     pending: Pending,
     drained: bool,
+    stopped: bool,
     /// Scratch, kept for its memory.
     tokens: Vec<Token>,
     completions: Vec<Completion>,
@@ -136,6 +137,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             now,
             pending: Pending::new(logs),
             drained: false,
+            stopped: false,
             tokens: Vec::new(),
             completions: Vec::new(),
         };
@@ -143,7 +145,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         worker
     }
 
-    /// Does all there is to do. True when the worker has drained.
+    /// Does all there is to do. True when the worker has drained, or must end without.
     fn turn(&mut self) -> bool {
         ready::begin_turn();
         self.now = self.clock.now();
@@ -164,7 +166,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.write_reports();
         self.pending.end_turn(self.now.instant);
         self.set_timer(more);
-        self.drained && self.jobs.is_idle()
+        self.stopped || self.drained && self.jobs.is_idle()
     }
 
     fn read_mail(&mut self) {
@@ -178,6 +180,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                     self.stop_listening();
                     self.station.borrow_mut().draining = true;
                     self.engine.handle_shutdown(self.now);
+                }
+                Message::Stop => {
+                    self.stop_listening();
+                    self.station.borrow_mut().draining = true;
+                    self.stopped = true;
                 }
             }
         }

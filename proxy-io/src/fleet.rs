@@ -162,6 +162,12 @@ impl<E: Engine> Crew<E> {
         self.tell(|| Message::Shutdown);
     }
 
+    /// Closes every connection and ends every worker at once, with what its logs have buffered written out (`SIGTERM`).
+    pub fn stop(&self) {
+        lock(&self.state).bound = Bound::default();
+        self.tell(|| Message::Stop);
+    }
+
     /// Waits until all workers have drained and their threads have ended, at most for `timeout`. True when they have.
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> bool {

@@ -275,6 +275,19 @@ fn a_drain_waits_for_the_last_connection() {
 }
 
 #[test]
+fn a_stop_waits_for_nobody() {
+    for choice in CHOICES {
+        let rig = Rig::new(choice, "console", 2);
+        let mut client = rig.client();
+        client.send(b"burst 500\n");
+        client.exactly(1);
+        rig.crew.stop();
+        assert!(rig.crew.wait(Some(Duration::from_secs(20))));
+        rig.finish();
+    }
+}
+
+#[test]
 fn an_address_in_use_is_reported_in_nginxs_words() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
