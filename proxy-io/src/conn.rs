@@ -22,8 +22,8 @@ use proxy_core::worker::Pools;
 use crate::errno;
 use crate::kernel::{Filling, Held, Slices, Socket};
 
-/// Above this number of buffers that wait for bytes, a read that expects little waits for readiness first and takes
-/// its memory only then: the idle connections beyond cost no buffer.
+/// Above this number of buffers that wait for bytes, a read waits for readiness first and takes its memory only then:
+/// the idle connections beyond cost no buffer. Below it, that would be a wasted operation for each read.
 const WAITING_BUFFERS_MAX: usize = 512;
 /// How many lists of slices are kept for vectored writes.
 const SLICES_KEPT_MAX: usize = 64;
@@ -117,7 +117,7 @@ async fn read_once(socket: &Socket, room: Room, shelf: &Shelf) -> Result<Buf, Io
         Room::Small => &shelf.pools.small,
         Room::Large => &shelf.pools.large,
     };
-    if room == Room::Small && shelf.receiving.count() >= WAITING_BUFFERS_MAX {
+    if shelf.receiving.count() >= WAITING_BUFFERS_MAX {
         socket.readable().await.map_err(|error| errno::number(&error))?;
     }
     let (result, memory) = socket.recv(Filling::new(pool.take(), usize::MAX, &shelf.receiving)).await;

@@ -23,6 +23,8 @@ pub(crate) enum Message {
     StopAccepting,
     /// Close the listeners and drain.
     Shutdown,
+    /// Close everything and end.
+    Stop,
 }
 
 /// A new configuration and what comes with it.

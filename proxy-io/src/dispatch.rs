@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use proxy_core::buf::Pool;
 use proxy_core::command::{Command, Completion, Level, Report};
 use proxy_core::config::Config;
 use proxy_core::shared::Shared;
@@ -30,14 +29,10 @@ use crate::jobs::Jobs;
 use crate::listen::{WorkerListener, by_identity};
 use crate::logfile::{Logs, Pending};
 use crate::ready::{self, Token, waker};
+use crate::runtime::Choice;
 use crate::table::Table;
 use crate::timer::Timer;
 
-/// The block sizes of the worker's two pools, in bytes, and how many unused blocks each keeps.
-const SMALL_BYTES: usize = 4 << 10;
-const SMALL_KEPT: usize = 512;
-const LARGE_BYTES: usize = 32 << 10;
-const LARGE_KEPT: usize = 128;
 /// How often a turn goes round when operations complete while they are started, as they do with epoll.
 const ROUNDS_MAX: usize = 64;
 /// How long the end of a worker waits for the kernel to let go of its memory, in steps of a millisecond.
@@ -50,6 +45,7 @@ pub(crate) struct Station {
     pub(crate) logs: Arc<Logs>,
     pub(crate) listeners: Vec<WorkerListener>,
     pub(crate) draining: bool,
+    pub(crate) choice: Choice,
 }
 
 /// How a worker ended.
@@ -109,6 +105,7 @@ struct Dispatcher<'a, E> {
     now: Now,
     pending: Pending,
     drained: bool,
+    stopped: bool,
     /// Scratch, kept for its memory.
     tokens: Vec<Token>,
     completions: Vec<Completion>,
@@ -116,8 +113,7 @@ struct Dispatcher<'a, E> {
 
 impl<'a, E: Engine> Dispatcher<'a, E> {
     fn new(station: &'a RefCell<Station>, mailbox: &'a Arc<Mailbox>, ring: bool) -> Self {
-        let pools =
-            Pools { small: Pool::new(SMALL_BYTES, SMALL_KEPT), large: Pool::new(LARGE_BYTES, LARGE_KEPT) };
+        let pools = Pools::standard();
         let mut clock = Clock::default();
         let now = clock.now();
         let (engine, logs, listeners) = {
@@ -141,6 +137,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             now,
             pending: Pending::new(logs),
             drained: false,
+            stopped: false,
             tokens: Vec::new(),
             completions: Vec::new(),
         };
@@ -148,7 +145,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         worker
     }
 
-    /// Does all there is to do. True when the worker has drained.
+    /// Does all there is to do. True when the worker has drained, or must end without.
     fn turn(&mut self) -> bool {
         ready::begin_turn();
         self.now = self.clock.now();
@@ -169,7 +166,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.write_reports();
         self.pending.end_turn(self.now.instant);
         self.set_timer(more);
-        self.drained && self.jobs.is_idle()
+        self.stopped || self.drained && self.jobs.is_idle()
     }
 
     fn read_mail(&mut self) {
@@ -183,6 +180,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                     self.stop_listening();
                     self.station.borrow_mut().draining = true;
                     self.engine.handle_shutdown(self.now);
+                }
+                Message::Stop => {
+                    self.stop_listening();
+                    self.station.borrow_mut().draining = true;
+                    self.stopped = true;
                 }
             }
         }

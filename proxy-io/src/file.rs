@@ -12,7 +12,7 @@ use monoio::fs::File as RingFile;
 use proxy_core::buf::{Buf, Chain};
 use proxy_core::command::{FileInfo, FileKind, IoError, OpenMode};
 
-use crate::blocking::{FILES, Refused};
+use crate::blocking::FILES;
 use crate::conn::Shelf;
 use crate::entropy;
 use crate::errno;
@@ -144,7 +144,7 @@ pub(crate) async fn write(handle: Handle, offset: u64, chain: &Chain, held: &Hel
         Handle::Plain(file) => {
             let bytes = chain.to_vec();
             let task = move || file.write_all_at(&bytes, offset).map_err(|error| errno::number(&error));
-            FILES.run(task).await.unwrap_or_else(|Refused| Err(BUSY))
+            FILES.run(task).await.unwrap_or(Err(BUSY))
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::dispatch::Station;
 use crate::engine::Engine;
 use crate::listen::Bound;
 use crate::logfile::Logs;
-use crate::runtime::Driver;
+use crate::runtime::{Choice, Driver};
 use crate::thread::{Census, spawn};
 
 /// How long a reload waits for a worker before it is reported as failed. A turn takes microseconds.
@@ -30,6 +30,7 @@ pub type Fleet = Crew<Worker>;
 pub struct Crew<E> {
     shared: Arc<Shared>,
     driver: Driver,
+    choice: Choice,
     census: Arc<Census>,
     state: Mutex<State>,
     engine: PhantomData<fn() -> E>,
@@ -62,19 +63,34 @@ impl<E: Engine> Crew<E> {
         bound: Bound,
         logs: Arc<Logs>,
     ) -> io::Result<Self> {
+        Self::start_on(Choice::from_env(), config, shared, bound, logs)
+    }
+
+    /// As [`start`](Self::start), on the driver of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(
+        choice: Choice,
+        config: Arc<Config>,
+        shared: Arc<Shared>,
+        bound: Bound,
+        logs: Arc<Logs>,
+    ) -> io::Result<Self> {
         blocking::start();
         let census = Arc::<Census>::default();
         let (ready, started) = channel();
         let count = count(&config, &bound);
         let mut workers = Vec::with_capacity(count);
         for place in 0..count {
-            let seat = Seat { place, count, config: &config, shared: &shared, bound: &bound, logs: &logs };
+            let seat =
+                Seat { place, count, choice, config: &config, shared: &shared, bound: &bound, logs: &logs };
             workers.push(seat.start::<E>(&census, ready.clone())?);
         }
         drop(ready);
         let driver = wait_ready(&started, count)?;
         let state = Mutex::new(State { workers, bound, logs });
-        Ok(Self { shared, driver, census, state, engine: PhantomData })
+        Ok(Self { shared, driver, choice, census, state, engine: PhantomData })
     }
 
     /// Switches every live worker to a new configuration, each in one turn, and returns when all have switched.
@@ -101,9 +117,9 @@ impl<E: Engine> Crew<E> {
         }
         let (ready, started) = channel();
         let asked = state.workers.len();
+        let (shared, choice) = (&self.shared, self.choice);
         for place in asked..count {
-            let seat =
-                Seat { place, count, config: &config, shared: &self.shared, bound: &bound, logs: &logs };
+            let seat = Seat { place, count, choice, config: &config, shared, bound: &bound, logs: &logs };
             let worker = seat.start::<E>(&self.census, ready.clone())?;
             state.workers.push(worker);
         }
@@ -146,6 +162,12 @@ impl<E: Engine> Crew<E> {
         self.tell(|| Message::Shutdown);
     }
 
+    /// Closes every connection and ends every worker at once, with what its logs have buffered written out (`SIGTERM`).
+    pub fn stop(&self) {
+        lock(&self.state).bound = Bound::default();
+        self.tell(|| Message::Stop);
+    }
+
     /// Waits until all workers have drained and their threads have ended, at most for `timeout`. True when they have.
     #[must_use]
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
@@ -185,6 +207,7 @@ fn wait_ready(started: &Receiver<io::Result<Driver>>, count: usize) -> io::Resul
 struct Seat<'a> {
     place: usize,
     count: usize,
+    choice: Choice,
     config: &'a Arc<Config>,
     shared: &'a Arc<Shared>,
     bound: &'a Bound,
@@ -205,6 +228,7 @@ impl Seat<'_> {
             logs: Arc::clone(self.logs),
             listeners: self.bound.of_worker(self.place),
             draining: false,
+            choice: self.choice,
         };
         let name = format!("worker-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         spawn::<E>(name, self.cpu(), station, Arc::clone(&mailbox), census, ready)?;

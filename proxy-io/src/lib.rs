@@ -43,4 +43,4 @@ pub use engine::Engine;
 pub use fleet::{Crew, Fleet, worker_count};
 pub use listen::{BindError, Bound, bind};
 pub use logfile::{LogError, Logs};
-pub use runtime::{Driver, RingFlags};
+pub use runtime::{Choice, Driver, RingFlags};

@@ -101,7 +101,14 @@ pub fn bind(config: &Config, workers: usize, reuse: Option<&Bound>) -> Result<Bo
         while sockets.len() < workers {
             let socket = match (&listener.address, sockets.first()) {
                 (Address::Unix(_), Some(first)) => Arc::clone(first),
-                (Address::Unix(_), None) | (Address::Ip(_), _) => patiently(|| open(listener, true))?,
+                // Port 0 is the system's choice, which all workers share.
+                (Address::Ip(_), Some(first)) => {
+                    let chosen = local_address(&first.socket);
+                    patiently(|| open(listener, &chosen, true))?
+                }
+                (Address::Ip(_) | Address::Unix(_), None) => {
+                    patiently(|| open(listener, &listener.address, true))?
+                }
             };
             sockets.push(socket);
         }
@@ -154,7 +161,7 @@ fn probe(config: &Config, reuse: Option<&Bound>) -> Result<(), BindError> {
     for listener in &config.listeners {
         let Address::Ip(ip) = &listener.address else { continue };
         if ip.port() != 0 && !reuse.is_some_and(|old| old.has_port(ip.port())) {
-            patiently(|| open(listener, false))?;
+            patiently(|| open(listener, &listener.address, false))?;
         }
     }
     Ok(())
@@ -173,12 +180,12 @@ fn patiently(
 }
 
 /// A bound socket, which listens if it is a real one.
-fn open(listener: &Listener, real: bool) -> Result<Arc<ListenSocket>, BindError> {
+fn open(listener: &Listener, at: &Address, real: bool) -> Result<Arc<ListenSocket>, BindError> {
     let failed = |operation| {
-        let address = listener.address.clone();
+        let address = at.clone();
         move |error| BindError { operation, address, error }
     };
-    let (domain, address, path) = match &listener.address {
+    let (domain, address, path) = match at {
         Address::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip), None),
         Address::Unix(path) => {
             let address = SockAddr::unix(&**path).map_err(failed("bind()"))?;

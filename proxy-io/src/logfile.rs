@@ -263,3 +263,49 @@ impl Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proxy_core::config::LogFile;
+    use proxy_core::time::Millis;
+
+    use super::*;
+
+    #[test]
+    fn a_buffer_goes_out_whole_when_it_is_full_or_old() {
+        let dir = std::env::temp_dir().join(format!("ringgate-log-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let name = dir.join("access.log").to_str().unwrap().to_owned();
+        let sink = LogSink::File(name.clone().into());
+        let mut config = Config::default();
+        config.logs.push(LogFile { sink, buffer_bytes: 10, flush: Some(Millis(50)) });
+        let mut pending = Pending::new(Arc::new(Logs::open(&config).unwrap()));
+        let at = Instant::from_micros;
+        let steps: [(&[u8], u64, &str); 6] = [
+            (b"one\n", 0, ""),
+            (b"two\n", 10_000, ""),
+            (b"four\n", 20_000, "one\ntwo\n"),
+            (b"", 69_999, "one\ntwo\n"),
+            (b"", 70_000, "one\ntwo\nfour\n"),
+            (b"a longer line\n", 80_000, "one\ntwo\nfour\na longer line\n"),
+        ];
+        for (lines, us, written) in steps {
+            if !lines.is_empty() {
+                pending.add(LogId(0), lines, at(us));
+            }
+            pending.end_turn(at(us));
+            assert_eq!(std::fs::read_to_string(&name).unwrap(), written, "at {us}");
+        }
+        assert_eq!(pending.next_deadline(), None);
+        pending.add(LogId(0), b"x\n", at(90_000));
+        assert_eq!(pending.next_deadline(), Some(at(140_000)));
+        pending.add(LogId(7), b"nowhere\n", at(90_000));
+
+        let path: Box<[u8]> = dir.join("host.log").to_str().unwrap().as_bytes().into();
+        pending.add_path(path.clone(), b"1\n");
+        pending.add_path(path, b"2\n");
+        pending.add_path(dir.join("none/host.log").to_str().unwrap().as_bytes().into(), b"lost\n");
+        assert_eq!(std::fs::read_to_string(dir.join("host.log")).unwrap(), "1\n2\n");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -56,6 +56,23 @@ impl fmt::Display for Driver {
 /// The environment variable that forces the epoll driver, with the value `epoll`.
 const FORCE: &str = "RINGGATE_DRIVER";
 
+/// Which driver to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The best that this kernel lets this process have.
+    Best,
+    /// epoll, even where io_uring is to be had.
+    Epoll,
+}
+
+impl Choice {
+    /// The best, unless the environment says `RINGGATE_DRIVER=epoll`.
+    #[must_use]
+    pub fn from_env() -> Self {
+        if std::env::var(FORCE).is_ok_and(|value| value == "epoll") { Self::Epoll } else { Self::Best }
+    }
+}
+
 /// A monoio runtime; it stays on the thread that made it.
 pub(crate) enum AnyRuntime {
     Ring(Runtime<TimeDriver<IoUringDriver>>, RingFlags),
@@ -63,10 +80,9 @@ pub(crate) enum AnyRuntime {
 }
 
 impl AnyRuntime {
-    /// The best runtime that this kernel lets this process have.
-    pub(crate) fn build() -> io::Result<Self> {
-        let forced = std::env::var(FORCE).is_ok_and(|value| value == "epoll");
-        if !forced && monoio::utils::detect_uring() {
+    /// A runtime for this thread.
+    pub(crate) fn build(choice: Choice) -> io::Result<Self> {
+        if choice == Choice::Best && monoio::utils::detect_uring() {
             for flags in [RingFlags::Deferred, RingFlags::Cooperative, RingFlags::Plain] {
                 if let Ok(runtime) = ring(flags) {
                     return Ok(Self::Ring(runtime, flags));

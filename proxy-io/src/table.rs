@@ -71,7 +71,10 @@ impl Table {
 
     /// Starts to read.
     pub(crate) fn recv(&mut self, id: ConnId, room: Room) {
-        let Some(State::Open { link, .. }) = self.state(id) else { return };
+        // A connection that is gone or not there yet: the core is wrong, and no answer will come.
+        let Some(State::Open { link, .. }) = self.state(id) else {
+            return debug_assert!(false, "receive on {id:?}");
+        };
         link.wish_read(room);
         self.poll_reader(id.0.index);
     }
@@ -79,7 +82,9 @@ impl Table {
     /// Starts to write.
     pub(crate) fn send(&mut self, id: ConnId, chain: Chain) {
         let shelf = Rc::clone(&self.shelf);
-        let Some(State::Open { link, writer, .. }) = self.state(id) else { return };
+        let Some(State::Open { link, writer, .. }) = self.state(id) else {
+            return debug_assert!(false, "send on {id:?}");
+        };
         link.wish_write(chain);
         if writer.is_none() {
             *writer = Some(Box::pin(write_side(Rc::clone(link), shelf)));

@@ -69,11 +69,12 @@ pub(crate) fn spawn<E: Engine>(
             // Where it runs is a matter of speed only.
             let _ = core_affinity::set_for_current(cpu);
         }
+        let choice = station.choice;
         let station = RefCell::new(station);
         let mut ready = Some(ready);
         loop {
             let started = Instant::now();
-            let mut runtime = match AnyRuntime::build() {
+            let mut runtime = match AnyRuntime::build(choice) {
                 Ok(runtime) => runtime,
                 Err(error) => return fail(&station, ready, error),
             };

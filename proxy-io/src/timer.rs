@@ -11,6 +11,9 @@ use proxy_core::time::Instant;
 use crate::control::Mailbox;
 use crate::ready::{Token, waker};
 
+/// The longest wait, for deadlines beyond what monoio's timers can hold: ringing early is harmless.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// It is set again only where the deadline has moved forward: one that moved back is found out when it rings, which
 /// costs one idle turn instead of one change per request.
 pub(crate) struct Timer {
@@ -31,7 +34,7 @@ impl Timer {
             return;
         }
         self.armed = Some(deadline);
-        let wait = Duration::from_micros(deadline.as_micros().saturating_sub(now.as_micros()));
+        let wait = Duration::from_micros(deadline.as_micros().saturating_sub(now.as_micros())).min(WAIT_MAX);
         match &mut self.sleep {
             Some(sleep) => sleep.as_mut().reset(RingInstant::now() + wait),
             None => self.sleep = Some(Box::pin(sleep(wait))),
