@@ -248,6 +248,8 @@ pub struct FileInfo {
     pub size: u64,
     /// Its modification time in seconds since the Unix epoch.
     pub mtime_s: i64,
+    /// Whether its owner may execute it (`S_IXUSR`).
+    pub executable: bool,
 }
 
 /// The kinds of files that matter when serving them.
@@ -289,6 +291,12 @@ impl IoError {
     pub const REFUSED: Self = Self { errno: 111 };
     /// `ECANCELED`
     pub const CANCELED: Self = Self { errno: 125 };
+
+    /// Whether it says that there is no such file.
+    #[must_use]
+    pub const fn is_absence(self) -> bool {
+        matches!(self, Self::NOT_FOUND | Self::NOT_DIRECTORY | Self::NAME_TOO_LONG)
+    }
 
     /// The C library's text for the numbers that a proxy meets; `Unknown error` otherwise.
     #[must_use]

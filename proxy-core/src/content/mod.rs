@@ -1,4 +1,11 @@
 //! Who makes a reply without an upstream: files, and the pages that are part of the program.
+//!
+//! Read in this order: [`files`] looks for what a URI means (`try_files`, `index`, the file itself) by the paths that
+//! [`path`] makes; [`serve`] sends what was found, as [`conditional`] and [`range`] cut it; [`pages`] has nginx's own.
 
+pub(crate) mod conditional;
 pub(crate) mod files;
 pub(crate) mod pages;
+pub(crate) mod path;
+pub(crate) mod range;
+pub(crate) mod serve;

@@ -1,6 +1,7 @@
 //! The pages that are part of the program: nginx's little error pages, and `stub_status`.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,30 +25,27 @@ pub(crate) const fn product(tokens: Option<&ServerTokens>) -> &'static str {
 
 /// nginx's page for a status: a heading, a rule, the product. Empty for a status that has none.
 pub(crate) fn page(status: Status, tokens: Option<&ServerTokens>) -> Chunk {
-    let title = match status.0 {
-        494 => "400 Request Header Or Cookie Too Large",
-        497 => "400 The plain HTTP request was sent to HTTPS port",
-        302 => "302 Found",
-        _ => "",
+    let bad_request = "400 Bad Request";
+    let own = format!("{} {}", status.0, status.reason());
+    let (title, heading, note) = match status.0 {
+        302 => ("302 Found", "302 Found", ""),
+        494 => ("400 Request Header Or Cookie Too Large", bad_request, "Request Header Or Cookie Too Large"),
+        495 => ("400 The SSL certificate error", bad_request, "The SSL certificate error"),
+        496 => {
+            ("400 No required SSL certificate was sent", bad_request, "No required SSL certificate was sent")
+        }
+        497 => {
+            let note = "The plain HTTP request was sent to HTTPS port";
+            ("400 The plain HTTP request was sent to HTTPS port", bad_request, note)
+        }
+        300.. if !status.reason().is_empty() && status != Status::NOT_MODIFIED => (&*own, &*own, ""),
+        _ => return Chunk::empty(),
     };
-    if status.0 < 300 || (title.is_empty() && status.reason().is_empty()) {
-        return Chunk::empty();
-    }
-    let heading = if title.is_empty() { format!("{} {}", status.0, status.reason()) } else { title.into() };
-    let (head, body) = match status.0 {
-        494 => ("400 Request Header Or Cookie Too Large", "400 Bad Request"),
-        497 => ("400 The plain HTTP request was sent to HTTPS port", "400 Bad Request"),
-        _ => (&*heading, &*heading),
-    };
-    let note = match status.0 {
-        494 => "<center>Request Header Or Cookie Too Large</center>\r\n",
-        497 => "<center>The plain HTTP request was sent to HTTPS port</center>\r\n",
-        _ => "",
-    };
+    let note = if note.is_empty() { String::new() } else { format!("<center>{note}</center>\r\n") };
     let product = product(tokens);
     Chunk::from_vec(
         format!(
-            "<html>\r\n<head><title>{head}</title></head>\r\n<body>\r\n<center><h1>{body}</h1></center>\r\n\
+            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{heading}</h1></center>\r\n\
              {note}<hr><center>{product}</center>\r\n</body>\r\n</html>\r\n"
         )
         .into_bytes(),

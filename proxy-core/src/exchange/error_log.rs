@@ -24,8 +24,9 @@ impl Exchange {
     }
 
     /// A request that goes round in circles.
-    pub(crate) fn log_cycle(&self, doing: &[u8], ctx: &mut Context) {
-        let message = format!("{}{}\"", doing.escape_ascii(), self.facts.uri.escape_ascii());
+    pub(crate) fn log_cycle(&self, doing: &str, ctx: &mut Context) {
+        let uri = crate::content::files::shown(&self.facts.uri);
+        let message = format!("rewrite or internal redirection cycle while {doing} \"{uri}\"");
         self.log_error(Level::Error, &message, ctx);
     }
 }

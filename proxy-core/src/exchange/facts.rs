@@ -66,8 +66,12 @@ pub struct Facts {
     pub plus: bool,
     /// The server.
     pub server: ServerId,
-    /// The location, or the server's own level.
+    /// The location, or the server's own level, or an `if` block's.
     pub location: LocationId,
+    /// The location that was found: `location` may be an `if` block inside of it.
+    pub found: LocationId,
+    /// Whether the URI still begins with what the location matched: not after `rewrite … break`.
+    pub valid_location: bool,
     /// The captures of the regex that matched last.
     pub captures: RefCell<Option<Captures>>,
     /// The variables that this request has set.
@@ -117,6 +121,8 @@ impl Facts {
             plus: false,
             server: ServerId::default(),
             location: LocationId::default(),
+            found: LocationId::default(),
+            valid_location: true,
             captures: RefCell::default(),
             slots: RefCell::default(),
             maps: RefCell::default(),

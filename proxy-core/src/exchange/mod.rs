@@ -10,7 +10,8 @@
 //!                                   ▼            ▼
 //!                                 Reply ──► Drain ──► Done
 //! ```
-//! - `Phases` runs nginx's phases up to the content handler ([`phases`]).
+//! - `Phases` runs nginx's phases up to the content handler ([`phases`], [`rewrite`]).
+//! - `File` waits for a file that is looked for, or sends it ([`content`](crate::content)).
 //! - `Gather` waits for the whole request body where `proxy_request_buffering` is on.
 //! - `Proxy` asks one server after another ([`proxy`]); `Tunnel` is what an upgrade becomes ([`tunnel`]).
 //! - `Reply` sends what is left of the reply; `Drain` drops what is left of the request.
@@ -20,6 +21,7 @@
 
 pub(crate) mod context;
 pub(crate) mod error_log;
+mod expires;
 pub mod facts;
 pub(crate) mod finish;
 pub(crate) mod phases;
@@ -29,6 +31,7 @@ pub(crate) mod reply_body;
 pub(crate) mod reply_head;
 pub(crate) mod request_body;
 pub(crate) mod respond;
+pub(crate) mod rewrite;
 pub(crate) mod spill;
 pub(crate) mod tunnel;
 pub mod vars;
@@ -51,6 +54,7 @@ use context::{Context, FileRole, Generation};
 use proxy::ProxyRun;
 use reply_body::ReplyBody;
 use request_body::{Mode, RequestBody};
+use rewrite::RewriteRun;
 use tunnel::Tunnel;
 
 /// How many times one request may be routed anew before it is refused: nginx's own bound.
@@ -74,6 +78,10 @@ pub(crate) struct Exchange {
     pub(crate) proxy: ProxyRun,
     pub(crate) file: FileRun,
     pub(crate) tunnel: Tunnel,
+    /// The rewrite directives that run.
+    pub(crate) rewrite: RewriteRun,
+    /// An index or a candidate of `try_files` was appended to the URI and belongs behind a regex location's `alias`.
+    pub(crate) add_uri_to_alias: bool,
     pub(crate) internal: bool,
     pub(crate) redirects_left: u32,
     /// The status that an error page stands for, and that the client sees unless the page says otherwise.
@@ -137,6 +145,8 @@ impl Exchange {
             proxy: ProxyRun::default(),
             file: FileRun::default(),
             tunnel: Tunnel::default(),
+            rewrite: RewriteRun::default(),
+            add_uri_to_alias: false,
             internal: false,
             redirects_left: INTERNAL_REDIRECTS_MAX,
             error_status: None,

@@ -5,55 +5,38 @@ use alloc::rc::Rc;
 use super::context::{Context, Generation};
 use super::request_body::Mode;
 use super::{Exchange, Stage};
-use crate::config::{Content, LocationId, RewriteOp, ServerId};
+use crate::command::Level;
+use crate::config::{Content, LocationId, ServerId};
 use crate::conn::Link;
 use crate::error::ClientError;
-use crate::http::{Method, Status};
-
-/// What a phase says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The next phase goes on.
-    Continue,
-    /// The exchange is taken care of, or waits for something.
-    Handled,
-}
+use crate::http::Status;
 
 impl Exchange {
     /// Runs the phases from the server's rewrite directives on.
     pub(crate) fn run_phases(&mut self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         self.enter_server_level(&generation);
-        if self.run_server_rewrite(&generation, link, ctx) == Verdict::Handled {
-            return;
-        }
-        self.find_location(&generation, link, ctx);
+        self.facts.valid_location = true;
+        self.rewrite_server(&generation, link, ctx);
     }
 
     /// The server's own settings apply until a location is found.
     pub(crate) fn enter_server_level(&mut self, generation: &Generation) {
         if let Some(server) = generation.config.server(self.facts.server) {
             self.facts.location = server.root;
+            self.facts.found = server.root;
         }
-    }
-
-    fn run_server_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) -> Verdict {
-        let Some(server) = generation.config.server(self.facts.server) else { return Verdict::Continue };
-        self.run_rewrite(&server.rewrite, generation, link, ctx)
     }
 
     /// Finds the location of the present URI and goes on in it.
     pub(crate) fn find_location(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         let Some(server) = generation.config.server(self.facts.server) else { return };
         let found = server.tree.find(&self.facts.uri);
-        if found.add_slash.is_some() {
-            if let Some(location) = found.add_slash {
-                self.facts.location = location;
-            }
-            self.redirect_to_slash(link, ctx);
-            return;
-        }
         self.facts.location = found.location.unwrap_or(server.root);
+        self.facts.found = self.facts.location;
+        if found.add_slash.is_some() {
+            return self.redirect_to_slash(link, ctx);
+        }
         if let Some((regex, captures)) = found.captures {
             self.facts.set_captures(regex, captures);
         }
@@ -62,19 +45,15 @@ impl Exchange {
             self.fail_status(Status::NOT_FOUND, link, ctx);
             return;
         }
-        self.enter_location(generation, link, ctx);
-    }
-
-    /// Goes on in the location that was found: its rewrite directives, access, content.
-    pub(crate) fn enter_location(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         if !self.check_body_size(generation, link, ctx) {
             return;
         }
-        let Some(location) = self.location(generation) else { return };
-        if self.run_rewrite(&location.rewrite, generation, link, ctx) == Verdict::Handled {
-            return;
+        if self.facts.location == server.root {
+            // The server's own directives have run already.
+            self.after_rewrite(generation, link, ctx);
+        } else {
+            self.rewrite_location_level(generation, link, ctx);
         }
-        self.run_content(generation, link, ctx);
     }
 
     /// Refuses a body that is announced to be larger than this location takes, before any of it is read.
@@ -89,25 +68,28 @@ impl Exchange {
         true
     }
 
-    fn run_content(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
-        let Some(location) = self.location(generation) else { return };
+    /// The rewrite directives have had their say: `try_files`, then the content.
+    pub(crate) fn after_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+        let tries = self.location(generation).is_some_and(|location| location.try_files.is_some());
+        if tries {
+            self.try_file(0, link, ctx);
+        } else {
+            self.run_content(link, ctx);
+        }
+    }
+
+    /// Hands the request to whoever makes the reply.
+    pub(crate) fn run_content(&mut self, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(location) = self.location(&generation) else { return };
         match &location.content {
             Content::Proxy(proxy) => {
                 let buffer = proxy.request_buffering;
                 self.start_proxy(buffer, link, ctx);
             }
             Content::StubStatus => self.respond_stub_status(link, ctx),
-            Content::Files if matches!(self.method, Method::Get | Method::Head) => {
-                self.drop_request_body(ctx);
-                self.start_files(link, ctx);
-            }
-            Content::Files => self.refuse_method(link, ctx),
+            Content::Files => self.start_files(link, ctx),
         }
-    }
-
-    /// Files answer GET and HEAD: a POST to one that could be served gets 405, as does any other method.
-    fn refuse_method(&mut self, link: &mut Link, ctx: &mut Context) {
-        self.fail_status(Status::METHOD_NOT_ALLOWED, link, ctx);
     }
 
     /// Nobody wants the request's body: what comes of it is dropped.
@@ -132,14 +114,14 @@ impl Exchange {
     /// Restarts with another URI inside the same server. `arguments` replaces the old ones.
     pub(crate) fn redirect_internally(&mut self, link: &mut Link, ctx: &mut Context) {
         if self.redirects_left == 0 {
-            let message = b"rewrite or internal redirection cycle while internally redirecting to \"";
-            self.log_cycle(message, ctx);
+            self.log_cycle("internally redirecting to", ctx);
             self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
             return;
         }
         self.redirects_left -= 1;
         self.internal = true;
         self.facts.uri_unchanged = false;
+        self.add_uri_to_alias = false;
         self.forget_attempts(ctx);
         self.stage = Stage::Phases;
         self.run_phases(link, ctx);
@@ -151,33 +133,22 @@ impl Exchange {
         let named = generation.config.server(self.facts.server).and_then(|server| {
             server.named.iter().find(|(candidate, _)| **candidate == *name).map(|(_, location)| *location)
         });
-        let Some(location) = named.filter(|_| self.redirects_left > 0) else {
-            self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
-            return;
-        };
+        if self.redirects_left == 0 {
+            self.log_cycle("redirect to named location", ctx);
+            return self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+        }
         self.redirects_left -= 1;
+        let Some(location) = named else {
+            let text = alloc::format!("could not find named location \"@{}\"", name.escape_ascii());
+            self.log_error(Level::Error, &text, ctx);
+            return self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+        };
         self.internal = true;
         self.forget_attempts(ctx);
         self.facts.location = location;
+        self.facts.found = location;
         self.stage = Stage::Phases;
-        self.enter_location(&generation, link, ctx);
-    }
-
-    /// Runs a level's rewrite directives.
-    pub(crate) fn run_rewrite(
-        &mut self,
-        program: &[RewriteOp],
-        generation: &Generation,
-        link: &mut Link,
-        ctx: &mut Context,
-    ) -> Verdict {
-        for op in program {
-            if let RewriteOp::Return { status, text } = op {
-                self.respond_return(*status, text.as_ref(), generation, link, ctx);
-                return Verdict::Handled;
-            }
-        }
-        Verdict::Continue
+        self.rewrite_location_level(&generation, link, ctx);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a redirect points: `absolute_redirect`, `proxy_redirect`, `proxy_cookie_domain`, `proxy_cookie_path`.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::Exchange;
 use super::context::{Context, Generation};
@@ -47,7 +48,11 @@ impl Exchange {
         } else if !self.facts.host.is_empty() {
             url.extend_from_slice(&self.facts.host);
         } else if let Address::Ip(address) = local {
-            url.extend_from_slice(alloc::format!("{}", address.ip()).as_bytes());
+            let text = match address.ip() {
+                IpAddr::V4(ip) => alloc::format!("{ip}"),
+                IpAddr::V6(ip) => alloc::format!("[{ip}]"),
+            };
+            url.extend_from_slice(text.as_bytes());
         }
         if let Address::Ip(address) = local
             && core.port_in_redirect

@@ -8,12 +8,15 @@ use alloc::vec::Vec;
 
 use super::Exchange;
 use super::context::{Context, Generation};
+use super::expires::Expiry;
 use super::reply_body::ReplyFraming;
 use super::respond::LocalReply;
 use crate::config::{AddHeader, CoreSettings, Proxy};
 use crate::content::pages;
+use crate::content::serve::last_modified_field;
 use crate::h1::encode;
 use crate::http::framing::ResponseMeta;
+use crate::http::date::parse as parse_date;
 use crate::http::{HeaderId, ResponseHead, Status};
 
 impl Exchange {
@@ -27,22 +30,38 @@ impl Exchange {
         let Some(core) = self.core(generation) else { return };
         begin_head(reply.status, reply.status.reason().as_bytes(), core, ctx);
         let out = &mut ctx.scratch;
-        if !matches!(reply.status, Status::NO_CONTENT | Status::NOT_MODIFIED) {
-            let guessed = || -> &[u8] { core.types.of_uri(&self.facts.uri).unwrap_or(&core.default_type) };
-            let content_type = reply.content_type.as_deref().unwrap_or_else(guessed);
+        if reply.status != Status::NO_CONTENT && !reply.is_not_modified() {
+            let content_type = reply.content_type.as_deref();
+            let content_type = content_type.unwrap_or_else(|| self.content_type(generation));
             if !content_type.is_empty() {
                 encode::field(out, b"Content-Type", content_type);
             }
-            length_field(out, reply.body.len() as u64);
+            length_field(out, reply.length.unwrap_or(reply.body.len() as u64));
         }
-        if let Some(location) = &reply.location
-            && !encode::computed_field(out, b"Location", location)
-        {
-            encode::field(out, b"Location", b"/");
+        let own_last_modified = !core.replaces(HeaderId::LastModified, reply.status);
+        if let Some(unix_s) = reply.last_modified_s.filter(|_| own_last_modified) {
+            last_modified_field(unix_s, out);
+        }
+        if let Some(location) = &reply.location {
+            encode::field(out, b"Location", location);
         }
         self.connection_fields(reply.status, core, &mut ctx.scratch);
-        ctx.scratch.extend_from_slice(&reply.fields);
-        self.end_head(reply.status, core, generation, ctx);
+        if !core.replaces(HeaderId::Etag, reply.status) {
+            ctx.scratch.extend_from_slice(&reply.fields);
+        }
+        if let Some(expiry) = Expiry::of(core, reply.status, reply.last_modified_s, ctx.now) {
+            expiry.write_expires(&mut ctx.scratch);
+            expiry.write_cache_control(&mut ctx.scratch);
+        }
+        self.add_fields(reply.status, core, generation, ctx);
+        ctx.scratch.extend_from_slice(&reply.late_fields);
+        ctx.scratch.extend_from_slice(b"\r\n");
+    }
+
+    /// The media type of the present URI, by its extension.
+    pub(crate) fn content_type<'a>(&self, generation: &'a Generation) -> &'a [u8] {
+        let Some(core) = self.core(generation) else { return b"" };
+        core.types.of_uri(&self.facts.uri).unwrap_or(&core.default_type)
     }
 
     /// The head of an upstream's reply.
@@ -79,7 +98,8 @@ impl Exchange {
         }
         self.pass_fields(&head, meta, proxy, generation, ctx);
         self.facts.upstream_head = Some(head);
-        self.end_head(status, core, generation, ctx);
+        self.add_fields(status, core, generation, ctx);
+        ctx.scratch.extend_from_slice(b"\r\n");
     }
 
     fn connection_fields(&self, status: Status, core: &CoreSettings, out: &mut Vec<u8>) {
@@ -107,6 +127,11 @@ impl Exchange {
         generation: &Generation,
         ctx: &mut Context,
     ) {
+        let Some(core) = self.core(generation) else { return };
+        let status = self.facts.reply.status;
+        let modified = head.value(HeaderId::LastModified).and_then(parse_date);
+        let expiry = Expiry::of(core, status, modified, ctx.now);
+        let (mut expires_due, mut cache_control_due) = (expiry.is_some(), expiry.is_some());
         for field in &head.fields {
             let (name, value) = head.pair(field);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
@@ -114,13 +139,37 @@ impl Exchange {
             if spoken_for || meta.connection.drops(&head.bytes, field) {
                 continue;
             }
-            if proxy.hide_headers.contains(field.id, name) {
+            if proxy.hide_headers.contains(field.id, name) || core.replaces(field.id, status) {
                 continue;
+            }
+            // `expires` takes the place of what the upstream says.
+            match (&expiry, field.id) {
+                (Some(expiry), HeaderId::Expires) => {
+                    if core::mem::take(&mut expires_due) {
+                        expiry.write_expires(&mut ctx.scratch);
+                    }
+                    continue;
+                }
+                (Some(expiry), HeaderId::CacheControl) => {
+                    if core::mem::take(&mut cache_control_due) {
+                        expiry.write_cache_control(&mut ctx.scratch);
+                    }
+                    continue;
+                }
+                _ => {}
             }
             let rewritten = self.rewrite_field(field.id, value, proxy, generation, ctx);
             let value = rewritten.as_deref().unwrap_or(value);
             if rewritten.is_none() || encode::is_clean(value) {
                 encode::field(&mut ctx.scratch, name, value);
+            }
+        }
+        if let Some(expiry) = &expiry {
+            if expires_due {
+                expiry.write_expires(&mut ctx.scratch);
+            }
+            if cache_control_due {
+                expiry.write_cache_control(&mut ctx.scratch);
             }
         }
     }
@@ -144,8 +193,14 @@ impl Exchange {
         }
     }
 
-    /// `expires` and `add_header`, then the empty line.
-    fn end_head(&mut self, status: Status, core: &CoreSettings, generation: &Generation, ctx: &mut Context) {
+    /// `add_header`
+    fn add_fields(
+        &mut self,
+        status: Status,
+        core: &CoreSettings,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) {
         if !core.add_headers.is_empty() {
             let mut value = core::mem::take(&mut ctx.value);
             for header in &*core.add_headers {
@@ -158,7 +213,6 @@ impl Exchange {
             }
             ctx.value = value;
         }
-        ctx.scratch.extend_from_slice(b"\r\n");
     }
 
     fn add_field(&self, header: &AddHeader, value: &[u8], ctx: &mut Context) {
@@ -218,6 +272,21 @@ impl AddHeader {
     /// Whether a reply with this status gets the field.
     pub(crate) const fn applies_to(&self, status: Status) -> bool {
         self.always || matches!(status.0, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308)
+    }
+}
+
+impl LocalReply {
+    /// Whether it tells the client that what it has is still good.
+    fn is_not_modified(&self) -> bool {
+        self.status == Status::NOT_MODIFIED && self.last_modified_s.is_some()
+    }
+}
+
+impl CoreSettings {
+    /// Whether `add_header` says what this field shall be: Last-Modified and ETag are replaced, not added to.
+    fn replaces(&self, id: HeaderId, status: Status) -> bool {
+        matches!(id, HeaderId::LastModified | HeaderId::Etag)
+            && self.add_headers.iter().any(|header| header.id == id && header.applies_to(status))
     }
 }
 

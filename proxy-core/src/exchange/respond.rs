@@ -1,5 +1,6 @@
 //! Replies that are made here: `return`, redirects, error pages, `stub_status`.
 
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
@@ -13,29 +14,33 @@ use crate::config::{ErrorPage, ErrorPageCode, ErrorPageTarget, Template};
 use crate::conn::Link;
 use crate::content::pages;
 use crate::error::ClientError;
+use crate::h1::encode;
 use crate::http::{Method, Status, Version};
 
-/// A reply whose every part is at hand.
+/// A reply that is made here.
 #[derive(Debug, Default)]
 pub(crate) struct LocalReply {
     pub(crate) status: Status,
-    /// None lets the URI's extension decide, as nginx does.
+    /// None lets the URI's extension decide, as nginx does; an empty one is not sent.
     pub(crate) content_type: Option<Chunk>,
     pub(crate) body: Chunk,
+    /// The body's length where `body` is not all of it, in bytes.
+    pub(crate) length: Option<u64>,
+    /// When what it shows was changed, in seconds since the Unix epoch.
+    pub(crate) last_modified_s: Option<i64>,
     /// The Location field's value, already absolute where it should be.
     pub(crate) location: Option<Vec<u8>>,
     /// Further field lines, each with its line end.
     pub(crate) fields: Vec<u8>,
+    /// Field lines that stand behind those of the headers module.
+    pub(crate) late_fields: Vec<u8>,
 }
 
 impl Exchange {
-    /// Sends a reply that is made here.
-    pub(crate) fn respond(&mut self, mut reply: LocalReply, link: &mut Link, ctx: &mut Context) {
+    /// Sends a reply that is made here and whose every part is at hand.
+    pub(crate) fn respond(&mut self, reply: LocalReply, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         self.drop_request_body(ctx);
-        if let Some(status) = self.error_status {
-            reply.status = status;
-        }
         let bodiless = reply.status.is_bodiless() || self.method == Method::Head;
         let framing =
             if bodiless { ReplyFraming::None } else { ReplyFraming::Length(reply.body.len() as u64) };
@@ -69,27 +74,47 @@ impl Exchange {
         link: &mut Link,
         ctx: &mut Context,
     ) {
-        if status == Status::CLOSE {
-            self.facts.reply.status = status;
-            self.stage = Stage::Done(Ending::Close);
-            return;
-        }
-        let mut value = Vec::new();
-        if let Some(text) = text {
-            text.write(&self.facts, &ctx.env(generation), &mut value);
-        }
-        if matches!(status.0, 301 | 302 | 303 | 307 | 308) {
-            let location = self.absolute_location(value, generation, ctx);
-            self.respond_redirect(status, location, link, ctx);
-        } else if text.is_none() && status.0 >= 400 {
-            self.fail_status(status, link, ctx);
-        } else {
-            let reply = LocalReply { status, body: Chunk::from_vec(value), ..LocalReply::default() };
-            self.respond(reply, link, ctx);
-        }
+        let text = text.filter(|text| status.0 < 400 || text.as_literal() != Some(b""));
+        let Some(text) = text.filter(|_| status != Status::CLOSE) else {
+            if status.0 >= 400 {
+                return self.finish_with(status, link, ctx);
+            }
+            return self.respond_text(status, Vec::new(), generation, link, ctx);
+        };
+        let value = self.evaluate(text, generation, ctx);
+        self.respond_text(status, value, generation, link, ctx);
     }
 
-    /// A redirect with nginx's little page.
+    fn respond_text(
+        &mut self,
+        status: Status,
+        value: Vec<u8>,
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
+        if is_redirect(status) {
+            let location = self.absolute_location(value, generation, ctx);
+            return self.respond_redirect(status, location, link, ctx);
+        }
+        // An error page is sent with the error's status, unless `=` gave it another.
+        let status = self.error_status.unwrap_or(status);
+        let body = Chunk::from_vec(value);
+        self.respond(LocalReply { status, body, ..LocalReply::default() }, link, ctx);
+    }
+
+    /// Ends with a status that a directive names; 444 closes without a word.
+    pub(crate) fn finish_with(&mut self, status: Status, link: &mut Link, ctx: &mut Context) {
+        if status != Status::CLOSE {
+            return self.fail_status(status, link, ctx);
+        }
+        self.facts.reply.status = status;
+        let generation = Rc::clone(&self.generation);
+        let reset = self.core(&generation).is_some_and(|core| core.reset_timedout_connection);
+        self.stage = Stage::Done(if reset { Ending::Reset } else { Ending::Abort });
+    }
+
+    /// A redirect with nginx's little page. A location that would break its line is our configuration's fault.
     pub(crate) fn respond_redirect(
         &mut self,
         status: Status,
@@ -97,26 +122,35 @@ impl Exchange {
         link: &mut Link,
         ctx: &mut Context,
     ) {
+        if !encode::is_clean(&location) {
+            let text = format!("redirect to \"{}\" would hold a line end", location.escape_ascii());
+            self.log_error(Level::Error, &text, ctx);
+            return self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+        }
         if let Some(page) = self.error_page_for(status) {
             self.facts.reply.status = status;
             self.error_status = Some(status);
             return self.go_to_error_page(&page, link, ctx);
         }
         self.error_status = None;
-        let reply = LocalReply {
-            status,
-            content_type: Some(Chunk::from_static(b"text/html")),
-            body: self.page(status),
-            location: Some(location),
-            fields: Vec::new(),
-        };
-        self.respond(reply, link, ctx);
+        self.respond_page(
+            LocalReply { status, location: Some(location), ..LocalReply::default() },
+            link,
+            ctx,
+        );
     }
 
-    fn page(&self, status: Status) -> Chunk {
+    /// Sends the page of the reply's status with it.
+    fn respond_page(&mut self, mut reply: LocalReply, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let tokens = self.core(&generation).map(|core| core.server_tokens.clone());
-        pages::page(status, tokens.as_ref())
+        let status = reply.status;
+        reply.body = pages::page(status, tokens.as_ref());
+        reply.content_type =
+            Some(if reply.body.is_empty() { Chunk::empty() } else { Chunk::from_static(b"text/html") });
+        reply.status = client_status(status);
+        self.respond(reply, link, ctx);
+        self.facts.reply.status = status;
     }
 
     /// Ends with an error that the client caused, and says so in the error log.
@@ -138,73 +172,76 @@ impl Exchange {
 
     /// Ends with a status: through `error_page` where one is set, with nginx's page otherwise.
     pub(crate) fn fail_status(&mut self, status: Status, link: &mut Link, ctx: &mut Context) {
+        self.fail_with_fields(status, Vec::new(), link, ctx);
+    }
+
+    /// As [`fail_status`](Self::fail_status); `late_fields` go with the page if it is nginx's.
+    pub(crate) fn fail_with_fields(
+        &mut self,
+        status: Status,
+        late_fields: Vec<u8>,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
         self.abandon_upstream(ctx);
+        self.file.close(ctx);
         if self.head_sent {
             self.reply.cut();
             self.stage = Stage::Reply;
             return;
         }
         self.facts.reply.status = status;
-        if matches!(status.0, 400 | 413 | 414 | 494 | 495 | 496 | 497 | 500 | 501) {
+        // A timed-out or refused body is not waited for, and the rest may hide another request.
+        if matches!(status.0, 400 | 408 | 413 | 414 | 494 | 495 | 496 | 497 | 500 | 501) {
             self.keep_alive = false;
         }
-        // A timed-out or refused body is not waited for either.
-        if matches!(status.0, 408 | 413) {
-            self.keep_alive = false;
-        }
+        self.error_status = Some(status);
         if let Some(page) = self.error_page_for(status) {
-            self.error_status = Some(status);
             return self.go_to_error_page(&page, link, ctx);
         }
-        let shown = self.error_status.filter(|_| self.in_error_page).unwrap_or(status);
         self.error_status = None;
-        let reply = LocalReply {
-            status: client_status(shown),
-            content_type: Some(Chunk::from_static(b"text/html")),
-            body: self.page(shown),
-            ..LocalReply::default()
-        };
-        self.respond(reply, link, ctx);
-        self.facts.reply.status = shown;
+        self.respond_page(LocalReply { status, late_fields, ..LocalReply::default() }, link, ctx);
     }
 
+    /// The page that is set for a status. An error on the way to it does not look for its own, unless
+    /// `recursive_error_pages` is on.
     fn error_page_for(&mut self, status: Status) -> Option<ErrorPage> {
-        if self.in_error_page || self.redirects_left == 0 {
+        if self.in_error_page {
             return None;
         }
         let generation = Rc::clone(&self.generation);
         let core = self.core(&generation)?;
         let page = core.error_pages.iter().find(|page| page.status == status)?;
         self.in_error_page = !core.recursive_error_pages;
-        Some(page.clone())
+        (self.redirects_left > 0 || matches!(page.target, ErrorPageTarget::Redirect(_))).then(|| page.clone())
     }
 
     fn go_to_error_page(&mut self, page: &ErrorPage, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         match page.code {
-            ErrorPageCode::Keep => {}
+            ErrorPageCode::Keep => self.error_status = self.error_status.map(client_status),
             ErrorPageCode::Is(status) => self.error_status = Some(status),
             ErrorPageCode::FromTarget => self.error_status = None,
         }
         match &page.target {
             ErrorPageTarget::Uri(template) => {
-                let mut uri = Vec::new();
-                template.write(&self.facts, &ctx.env(&generation), &mut uri);
+                let uri = self.evaluate(template, &generation, ctx);
                 if self.method != Method::Head {
                     self.method = Method::Get;
                 }
-                self.drop_request_body(ctx);
                 self.set_uri_and_args(uri);
                 self.redirect_internally(link, ctx);
             }
             ErrorPageTarget::Named(name) => self.enter_named(name, link, ctx),
             ErrorPageTarget::Redirect(template) => {
-                let mut location = Vec::new();
-                template.write(&self.facts, &ctx.env(&generation), &mut location);
-                let status =
-                    self.error_status.filter(|status| matches!(status.0, 301 | 302 | 303 | 307 | 308));
+                let location = self.evaluate(template, &generation, ctx);
+                let location = self.absolute_location(location, &generation, ctx);
+                let status = match page.code {
+                    ErrorPageCode::Is(status) if is_redirect(status) => status,
+                    ErrorPageCode::Is(_) | ErrorPageCode::Keep | ErrorPageCode::FromTarget => Status::FOUND,
+                };
                 self.in_error_page = true;
-                self.respond_redirect(status.unwrap_or(Status::FOUND), location, link, ctx);
+                self.respond_redirect(status, location, link, ctx);
             }
         }
     }
@@ -239,7 +276,8 @@ impl Exchange {
             body: Chunk::from_vec(pages::stub_status(&ctx.shared.counters)),
             ..LocalReply::default()
         };
-        self.respond(reply, link, ctx);
+        let status = self.error_status.unwrap_or(reply.status);
+        self.respond(LocalReply { status, ..reply }, link, ctx);
     }
 
     /// Whether the reply may be framed in chunks.
@@ -259,4 +297,9 @@ const fn client_status(status: Status) -> Status {
         494..=498 => Status::BAD_REQUEST,
         _ => status,
     }
+}
+
+/// Whether `return` and `error_page` take a URL with it.
+const fn is_redirect(status: Status) -> bool {
+    matches!(status.0, 301 | 302 | 303 | 307 | 308)
 }

@@ -178,8 +178,12 @@ impl Facts {
             }
             TargetUri::Unchanged => escape_uri(&self.uri, out),
             TargetUri::Replace(prefix) => {
-                out.extend_from_slice(prefix);
-                let matched = env.config.location(self.location).map_or(0, |location| location.pattern.len());
+                // After `rewrite … break` the rewritten URI goes out as it is.
+                let found = env.config.location(self.found).filter(|_| self.valid_location);
+                let matched = found.map_or(0, |location| location.pattern.len());
+                if found.is_some() {
+                    out.extend_from_slice(prefix);
+                }
                 let rest = self.uri.get(matched..).unwrap_or_default();
                 if self.quoted || !self.uri_unchanged {
                     escape_uri(rest, out);

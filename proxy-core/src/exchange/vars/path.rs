@@ -21,13 +21,14 @@ impl Facts {
     /// a regex location it is the whole path.
     pub(super) fn write_path(&self, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
         let Some(location) = env.config.location(self.location) else { return false };
+        let found = env.config.location(self.found).unwrap_or(location);
         if !self.write_root(env, out) {
             return false;
         }
-        let rest = match (&location.core.root, location.kind) {
+        let rest = match (&location.core.root, found.kind) {
             (Root::Root(_), _) => self.uri.as_slice(),
             (Root::Alias(_), LocationKind::Regex | LocationKind::RegexNoCase) => &[],
-            (Root::Alias(_), _) => self.uri.get(location.pattern.len()..).unwrap_or_default(),
+            (Root::Alias(_), _) => self.uri.get(found.pattern.len()..).unwrap_or_default(),
         };
         always(rest, out)
     }
