@@ -4,10 +4,12 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ringgate_benches::browser_request;
+
 use crate::client::connect_from;
 use crate::proxies::Proxy;
 use crate::reply::ReplyReader;
-use crate::shapes::{self, Shape};
+use crate::shapes::Shape;
 use crate::{Result, cpu};
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -28,7 +30,7 @@ pub(crate) struct Passed {
 
 /// Opens `count` connections, asks once on each, and looks while all of them stay open.
 pub(crate) fn idle(proxy: &Proxy, shape: &Shape, count: usize) -> Result<Passed> {
-    let request = shapes::request("GET", shape.target, "Connection: keep-alive\r\n");
+    let request = browser_request("GET", shape.target, "Connection: keep-alive\r\n");
     let mut buffer = vec![0; 64 * 1024];
     let mut ask = |number: usize| -> Result<_> {
         let mut stream = connect_from(proxy.address, number as u64)?;
@@ -54,7 +56,7 @@ pub(crate) fn download(proxy: &Proxy, shape: &Shape, mebibytes: u64) -> Result<P
     let target = format!("{}{}", shape.target, mebibytes * MEBIBYTE);
     let mut stream = greeted(proxy.address, shape)?;
     let mut watch = Watch::start(proxy);
-    stream.write_all(&shapes::request("GET", &target, ""))?;
+    stream.write_all(&browser_request("GET", &target, ""))?;
     let mut reader = ReplyReader::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -74,7 +76,7 @@ pub(crate) fn upload(proxy: &Proxy, shape: &Shape, mebibytes: u64) -> Result<Pas
     let mut stream = greeted(proxy.address, shape)?;
     let mut watch = Watch::start(proxy);
     let length = format!("Content-Length: {}\r\n", mebibytes * MEBIBYTE);
-    stream.write_all(&shapes::request("PUT", shape.target, &length))?;
+    stream.write_all(&browser_request("PUT", shape.target, &length))?;
     let mut block = vec![b'x'; MEBIBYTE as usize];
     for _ in 0..mebibytes {
         stream.write_all(&block)?;
@@ -90,7 +92,7 @@ fn greeted(address: SocketAddr, shape: &Shape) -> Result<std::net::TcpStream> {
     stream.set_read_timeout(Some(STALL))?;
     stream.set_write_timeout(Some(STALL))?;
     let directory = shape.target.rsplit_once('/').map_or("", |(directory, _)| directory);
-    stream.write_all(&shapes::request("GET", &format!("{directory}/2"), ""))?;
+    stream.write_all(&browser_request("GET", &format!("{directory}/2"), ""))?;
     read_reply(&mut stream, &mut [0; 4096])?;
     Ok(stream)
 }

@@ -4,13 +4,14 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use ringgate_benches::browser_request;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Result;
 use crate::reply::ReplyReader;
-use crate::shapes::{self, Shape, Traffic};
+use crate::shapes::{Shape, Traffic};
 
 /// A run without any event for this long has failed.
 const STALL: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -68,7 +69,7 @@ impl Client {
         let connection = if churn { "Connection: close\r\n" } else { "Connection: keep-alive\r\n" };
         let mut client = Self {
             address,
-            request: shapes::request("GET", shape.target, connection),
+            request: browser_request("GET", shape.target, connection),
             churn,
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             conns: Vec::with_capacity(connections),

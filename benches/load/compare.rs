@@ -13,8 +13,8 @@ use crate::{Result, bulk, cpu, launch, plot, syscalls, wrk};
 
 /// Before each measurement, so that caches and pools are as the proxy likes them.
 const WARM_UP: Duration = Duration::from_millis(150);
-/// Requests of the round that counts system calls.
-const COUNTED: u64 = 10_000;
+/// The run that counts system calls; bounded in time, since strace makes large bodies slow.
+const COUNTED: Duration = Duration::from_secs(1);
 /// Bulk shapes take long and vary little.
 const BULK_ROUNDS_MAX: usize = 3;
 
@@ -76,7 +76,7 @@ fn rounds(
         }
     }
     for (proxy, client) in &mut lanes {
-        let counted = syscalls::count(&proxy.pids(), || Ok(client.run(Until::Requests(COUNTED))?.requests))?;
+        let counted = syscalls::count(&proxy.pids(), || Ok(client.run(Until::Elapsed(COUNTED))?.requests))?;
         results.calls.extend(counted.map(|calls| (shape.name, proxy.kind, calls)));
     }
     Ok(())

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ringgate_benches::UPSTREAM_HEAD;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::OwnedFd;
 
@@ -222,19 +223,17 @@ impl Reply {
     fn for_target(target: &str) -> Option<Self> {
         let (kind, size) = target.rsplit_once('/')?;
         let size: u64 = size.parse().ok()?;
-        let common = "HTTP/1.1 200 OK\r\nServer: upstream\r\nDate: Sat, 01 Jun 2024 12:00:00 GMT\r\n\
-            Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=60\r\nETag: \"5f2a-18f4b\"\r\n";
         if kind.ends_with("/chunked") {
-            return Some(Self::chunked(common, usize::try_from(size).ok()?));
+            return Some(Self::chunked(usize::try_from(size).ok()?));
         }
-        let mut rendered = format!("{common}Content-Length: {size}\r\n\r\n").into_bytes();
+        let mut rendered = format!("{UPSTREAM_HEAD}Content-Length: {size}\r\n\r\n").into_bytes();
         let now = size.min(BLOCK as u64);
         rendered.resize(rendered.len() + usize::try_from(now).ok()?, b'x');
         Some(Self { rendered, filler: size - now })
     }
 
-    fn chunked(common: &str, size: usize) -> Self {
-        let mut rendered = format!("{common}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
+    fn chunked(size: usize) -> Self {
+        let mut rendered = format!("{UPSTREAM_HEAD}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
         for _ in 0..10 {
             rendered.extend_from_slice(format!("{:x}\r\n", size / 10).as_bytes());
             rendered.resize(rendered.len() + size / 10, b'x');

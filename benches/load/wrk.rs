@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use ringgate_benches::BROWSER_HEADERS;
+
 use crate::Result;
 use crate::launch::{self, LOAD_CORE};
-use crate::shapes::{BROWSER_HEADERS, Shape, Traffic};
+use crate::shapes::{Shape, Traffic};
 
 /// What a run of wrk says.
 pub(crate) struct Said {

@@ -1,0 +1,44 @@
+//! What the core's parts cost without a kernel beneath them, and one whole request through a [`Worker`].
+//!
+//! ```text
+//! cargo bench -p ringgate-benches --bench micro
+//! cargo bench -p ringgate-benches --bench micro -- worker     one group
+//! ```
+//!
+//! A noisy machine spoils times but not counts. `requests N` sends N requests through a worker and ends, for valgrind;
+//! the difference of two runs is free of the start's cost:
+//!
+//! ```text
+//! MICRO=$(cargo bench -p ringgate-benches --bench micro --no-run 2>&1 | sed -n 's/.*(\(.*\))/\1/p')
+//! valgrind --tool=callgrind $MICRO requests 20000     instructions, by function: callgrind_annotate
+//! valgrind --tool=dhat $MICRO requests 20000          allocations, by place
+//! ```
+//!
+//! `heads` and `routes` are the leaf parts, `site` compiles an nginx.conf as the binary would, `worker` is the driver of
+//! the whole-request group.
+//!
+//! [`Worker`]: proxy_core::worker::Worker
+
+#![allow(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
+
+mod heads;
+mod routes;
+mod site;
+mod worker;
+
+use criterion::Criterion;
+
+fn main() {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some("requests") {
+        let count = words.next().and_then(|count| count.parse().ok()).unwrap_or(10_000);
+        worker::requests(count);
+        println!("{count} requests");
+        return;
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    heads::run(&mut criterion);
+    routes::run(&mut criterion);
+    worker::run(&mut criterion);
+    criterion.final_summary();
+}
