@@ -9,6 +9,7 @@
 //! - At most one `Recv` and one `Send` are in flight per connection, and one operation per file.
 //! - `Close` ends everything: the driver cancels what is in flight, *awaits* it, and then closes the descriptor. The key
 //!   may be given to another connection at once, with a new generation.
+//! - `CloseFile` may come while an operation on that file is in flight; its completion is then ignored.
 //! - A driver never looks inside a buffer, and a core never waits.
 
 use alloc::boxed::Box;

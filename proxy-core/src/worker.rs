@@ -256,7 +256,7 @@ impl Worker {
 
     /// The next report.
     pub fn poll_report(&mut self) -> Option<Report> {
-        self.ctx.reports.pop_front().or_else(|| self.ctx.logs.next_report())
+        self.ctx.next_report()
     }
 
     /// The next deadline.

@@ -50,6 +50,9 @@ pub(crate) async fn open(path: Arc<[u8]>, mode: OpenMode, ring: bool) -> Result<
     Ok((Handle::Plain(Arc::new(file)), info))
 }
 
+/// `S_IXUSR`
+const OWNER_EXECUTES: u32 = 0o100;
+
 async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo)> {
     let mut options = monoio::fs::OpenOptions::new();
     match mode {
@@ -59,8 +62,12 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
     };
     let file = options.open(path).await?;
     let meta = file.metadata().await?;
-    let info =
-        FileInfo { kind: kind(meta.is_file(), meta.is_dir()), size: meta.len(), mtime_s: meta.mtime() };
+    let info = FileInfo {
+        kind: kind(meta.is_file(), meta.is_dir()),
+        size: meta.len(),
+        mtime_s: meta.mtime(),
+        executable: meta.mode() & OWNER_EXECUTES != 0,
+    };
     if info.kind == FileKind::Regular && *mode == OpenMode::Read {
         // io_uring would answer EAGAIN where the page is not in memory, instead of fetching it.
         set_blocking(&file)?;
@@ -74,8 +81,12 @@ fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(StdFile, FileInfo)> {
         OpenMode::Temp => open_temp(path)?,
     };
     let meta = file.metadata()?;
-    let info =
-        FileInfo { kind: kind(meta.is_file(), meta.is_dir()), size: meta.len(), mtime_s: meta.mtime() };
+    let info = FileInfo {
+        kind: kind(meta.is_file(), meta.is_dir()),
+        size: meta.len(),
+        mtime_s: meta.mtime(),
+        executable: meta.mode() & OWNER_EXECUTES != 0,
+    };
     Ok((file, info))
 }
 

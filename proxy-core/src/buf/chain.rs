@@ -6,10 +6,12 @@ use smallvec::SmallVec;
 
 use super::Chunk;
 
-/// See [`Chain::push_compact`].
-const CHUNKS_BEFORE_COPY: usize = 16;
-/// Slices below this size, on average and in bytes, are worth copying together.
-const SMALL_SLICE_BYTES: usize = 4096;
+/// How many slices may wait before small ones are copied together.
+const CHUNKS_BEFORE_COPY: usize = 4;
+/// Slices below this size, in bytes, are copied together.
+const SMALL_SLICE_BYTES: usize = 8 * 1024;
+/// The memory that small slices are copied into, in bytes.
+const TAIL_BYTES: usize = 16 * 1024;
 
 /// A queue of [`Chunk`]s. Two of them, a head and a body's first slice, fit without an allocation.
 #[derive(Debug, Default)]
@@ -51,15 +53,19 @@ impl Chain {
         }
     }
 
-    /// Links `chunk` at the end. Where many small slices wait, each of which keeps a whole block, they are first copied
-    /// together, so that a trickle cannot pin the pool: at most sixteen slices are kept apart.
+    /// Links `chunk` at the end. Where some wait already, a small one, which would keep a whole block for itself, is
+    /// copied behind the last, so that a trickle cannot pin the pool.
     pub fn push_compact(&mut self, chunk: Chunk) {
-        if self.chunks.len() >= CHUNKS_BEFORE_COPY && self.bytes / self.chunks.len() < SMALL_SLICE_BYTES {
-            let all = self.to_vec();
-            self.clear();
-            self.push(Chunk::from_vec(all));
+        if chunk.len() >= SMALL_SLICE_BYTES || self.chunks.len() < CHUNKS_BEFORE_COPY {
+            return self.push(chunk);
         }
-        self.push(chunk);
+        if self.chunks.last_mut().is_some_and(|last| last.try_append(&chunk)) {
+            self.bytes += chunk.len();
+            return;
+        }
+        let mut tail = Vec::with_capacity(TAIL_BYTES);
+        tail.extend_from_slice(&chunk);
+        self.push(Chunk::from_vec(tail));
     }
 
     /// Moves all of `other` to the end of this chain.

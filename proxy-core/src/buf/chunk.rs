@@ -104,6 +104,20 @@ impl Chunk {
         self.len = self.len.min(clamp(n));
     }
 
+    /// Appends `bytes` where that moves nothing: the memory is ours alone, ends where this slice ends, and has room.
+    #[must_use]
+    pub(super) fn try_append(&mut self, bytes: &[u8]) -> bool {
+        let Memory::Owned(memory) = &mut self.memory else { return false };
+        let Some(memory) = Rc::get_mut(memory) else { return false };
+        let ends_here = self.start as usize + self.len as usize == memory.len();
+        if !ends_here || memory.capacity() - memory.len() < bytes.len() {
+            return false;
+        }
+        memory.extend_from_slice(bytes);
+        self.len += clamp(bytes.len());
+        true
+    }
+
     /// Takes the first `n` bytes out and leaves the rest.
     #[must_use]
     pub fn split_to(&mut self, n: usize) -> Self {

@@ -67,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) clients: usize,
     pub(crate) draining: bool,
     drained: bool,
+    /// The last connection is gone; said once all log lines are out.
+    drained_due: bool,
     /// Counters of this turn.
     pub(crate) tally: Tally,
     pub(crate) dates: DateCache,
@@ -170,6 +172,7 @@ impl Context {
             clients: 0,
             draining: false,
             drained: false,
+            drained_due: false,
             tally: Tally::default(),
             dates: DateCache::default(),
             fields: Vec::new(),
@@ -226,8 +229,14 @@ impl Context {
         if self.draining && !self.drained && self.clients == 0 {
             self.drained = true;
             self.publish_tally();
-            self.reports.push_back(Report::Drained);
+            self.drained_due = true;
         }
+    }
+
+    /// The next report: error lines, access lines, and behind all of them the end.
+    pub(crate) fn next_report(&mut self) -> Option<Report> {
+        let line = self.reports.pop_front().or_else(|| self.logs.next_report());
+        line.or_else(|| core::mem::take(&mut self.drained_due).then_some(Report::Drained))
     }
 
     /// `worker_connections` is reached: closes a client that waits for its next request, if there is one.

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use super::context::{Context, FileRole};
 use super::spill::Spill;
 use crate::buf::{Chain, Chunk};
-use crate::command::ConnId;
+use crate::command::{ConnId, IoError};
 use crate::conn::Link;
 use crate::h1::encode;
 
@@ -86,7 +86,8 @@ impl ReplyBody {
     }
 
     /// The source broke off: the client must see that this is not the end.
-    pub(crate) const fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
+        self.pending.clear();
         self.source_ended = true;
         self.cut = true;
     }
@@ -112,8 +113,8 @@ impl ReplyBody {
     }
 
     fn spills(&self) -> bool {
-        self.spill.as_ref().is_some_and(|spill| !spill.is_ready() || spill.unread() > 0)
-            || !self.pending.is_empty()
+        let filed = |spill: &Spill| spill.failed().is_none() && (!spill.is_ready() || spill.unread() > 0);
+        self.spill.as_ref().is_some_and(filed) || !self.pending.is_empty()
     }
 
     /// Whether the source may give more.
@@ -125,6 +126,11 @@ impl ReplyBody {
         let filed = self.spill.as_ref().map_or(0, Spill::written);
         self.pending.len() < room.memory_bytes_max
             && (waiting < room.memory_bytes_max || filed < room.file_bytes_max)
+    }
+
+    /// Why a part of the body is lost: the file that it was in has failed.
+    pub(crate) fn lost(&self) -> Option<IoError> {
+        self.spill.as_ref().and_then(Spill::lost)
     }
 
     /// Moves bytes to the temporary file, if more wait than fit in memory, and back from it.

@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 
 use super::context::{Context, FileRole};
 use super::spill::Spill;
-use crate::buf::{Chain, Chunk};
+use crate::buf::Chain;
 use crate::command::Room;
 use crate::config::ClientBody;
 use crate::conn::Link;
@@ -41,7 +41,6 @@ pub(crate) struct RequestBody {
     mode: Mode,
     held: Chain,
     spill: Option<Spill>,
-    trailers: Chunk,
     received_bytes: u64,
     complete: bool,
 }
@@ -99,11 +98,6 @@ impl RequestBody {
         self.spill.as_mut()
     }
 
-    /// The trailer section, each line with its end; empty if there was none.
-    pub(crate) const fn trailers(&self) -> &Chunk {
-        &self.trailers
-    }
-
     /// Decodes what the client has sent and asks it for more, as far as there is room.
     ///
     /// # Errors
@@ -144,10 +138,8 @@ impl RequestBody {
                 // A body of a known length has ended with its last byte.
                 self.complete = self.decoder.is_ended();
             }
-            Decoded::End(trailers) => {
-                self.trailers = trailers;
-                self.complete = true;
-            }
+            // A request's trailers are not forwarded: nothing in nginx's language asks for them.
+            Decoded::End(_) => self.complete = true,
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub(crate) struct Spill {
     ready: Chunk,
     /// The read in flight began before a rewind: its bytes are not wanted.
     stale: bool,
+    /// Whether something was to be written.
+    touched: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,15 @@ impl Spill {
     /// Opens a temporary file below `directory`.
     pub(crate) fn open(client: ConnId, role: FileRole, directory: &Arc<[u8]>, ctx: &mut Context) -> Self {
         let file = ctx.open_file(client, role, Arc::clone(directory), OpenMode::Temp);
-        Self { file, state: State::Opening, written: 0, read: 0, ready: Chunk::empty(), stale: false }
+        Self {
+            file,
+            state: State::Opening,
+            written: 0,
+            read: 0,
+            ready: Chunk::empty(),
+            stale: false,
+            touched: false,
+        }
     }
 
     /// Whether an operation can begin.
@@ -49,6 +59,14 @@ impl Spill {
         match self.state {
             State::Failed(error) => Some(error),
             State::Opening | State::Ready | State::Writing | State::Reading => None,
+        }
+    }
+
+    /// Whether bytes that it was to keep are lost with it; a file that never opened has lost none.
+    pub(crate) const fn lost(&self) -> Option<IoError> {
+        match self.state {
+            State::Failed(error) if self.touched => Some(error),
+            State::Failed(_) | State::Opening | State::Ready | State::Writing | State::Reading => None,
         }
     }
 
@@ -71,6 +89,7 @@ impl Spill {
     pub(crate) fn write(&mut self, chain: Chain, ctx: &mut Context) {
         debug_assert!(self.is_ready() && !chain.is_empty());
         self.state = State::Writing;
+        self.touched = true;
         ctx.commands.push_back(Command::WriteFile { file: self.file, offset: self.written, chain });
     }
 

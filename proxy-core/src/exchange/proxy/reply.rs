@@ -1,9 +1,11 @@
 //! What the upstream answers: interim replies, the head, the body, and the end of it.
 
+use alloc::format;
 use alloc::rc::Rc;
 
 use super::Phase;
 use crate::buf::Chunk;
+use crate::command::Level;
 use crate::config::{Proxy, ProxyHttpVersion};
 use crate::conn::Link;
 use crate::error::UpstreamError;
@@ -321,6 +323,15 @@ impl Exchange {
         if let Some(room) = self.proxy.room.take() {
             self.reply.pump_spill(link.id, link, &room, ctx);
             self.proxy.room = Some(room);
+        }
+        if let Some(error) = self.reply.lost()
+            && !self.reply.is_cut()
+        {
+            let message = format!("temporary file failed ({error}) while reading upstream");
+            self.log_error(Level::Crit, &message, ctx);
+            self.end_attempt(Outcome::Neutral, false, ctx);
+            self.reply.cut();
+            self.stage = Stage::Reply;
         }
     }
 
