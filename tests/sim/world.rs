@@ -32,7 +32,7 @@ const SEND_SLACK_BYTES: usize = 256 * 1024;
 /// Bytes of bodies that one exchange may hold beside that: what links and read-ahead take.
 const BODY_SLACK_BYTES: usize = 320 * 1024;
 /// Blocks that one client connection and its upstream may hold beside what the site lets bodies take.
-const BLOCKS_PER_CLIENT: usize = 16;
+const BLOCKS_PER_CLIENT: usize = 24;
 /// Commands that one input may cause for each living connection, and at least.
 const COMMANDS_PER_CONN: usize = 8;
 const COMMANDS_PER_INPUT: usize = 16;
