@@ -92,7 +92,9 @@ impl Files {
         Some(match file.pending.take()? {
             Operation::Open => {
                 let result = match (file.temporary, fails) {
-                    (true, false) => Ok(FileInfo { kind: FileKind::Regular, size: 0, mtime_s: 0, executable: false }),
+                    (true, false) => {
+                        Ok(FileInfo { kind: FileKind::Regular, size: 0, mtime_s: 0, executable: false })
+                    }
                     (true, true) => Err(IoError::ACCESS),
                     (false, _) => Err(IoError::NOT_FOUND),
                 };

@@ -15,8 +15,8 @@ use crate::config::{AddHeader, CoreSettings, Proxy};
 use crate::content::pages;
 use crate::content::serve::last_modified_field;
 use crate::h1::encode;
-use crate::http::framing::ResponseMeta;
 use crate::http::date::parse as parse_date;
+use crate::http::framing::ResponseMeta;
 use crate::http::{HeaderId, ResponseHead, Status};
 
 impl Exchange {
