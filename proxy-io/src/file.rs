@@ -59,8 +59,12 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
     };
     let file = options.open(path).await?;
     let meta = file.metadata().await?;
-    let info =
-        FileInfo { kind: kind(meta.is_file(), meta.is_dir()), size: meta.len(), mtime_s: meta.mtime() };
+    let info = FileInfo {
+        kind: kind(meta.is_file(), meta.is_dir()),
+        size: meta.len(),
+        mtime_s: meta.mtime(),
+        executable: meta.mode() & libc::S_IXUSR != 0,
+    };
     if info.kind == FileKind::Regular && *mode == OpenMode::Read {
         // io_uring would answer EAGAIN where the page is not in memory, instead of fetching it.
         set_blocking(&file)?;
@@ -74,8 +78,12 @@ fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(StdFile, FileInfo)> {
         OpenMode::Temp => open_temp(path)?,
     };
     let meta = file.metadata()?;
-    let info =
-        FileInfo { kind: kind(meta.is_file(), meta.is_dir()), size: meta.len(), mtime_s: meta.mtime() };
+    let info = FileInfo {
+        kind: kind(meta.is_file(), meta.is_dir()),
+        size: meta.len(),
+        mtime_s: meta.mtime(),
+        executable: meta.mode() & libc::S_IXUSR != 0,
+    };
     Ok((file, info))
 }
 
