@@ -50,9 +50,6 @@ pub(crate) async fn open(path: Arc<[u8]>, mode: OpenMode, ring: bool) -> Result<
     Ok((Handle::Plain(Arc::new(file)), info))
 }
 
-/// `S_IXUSR`
-const OWNER_EXECUTES: u32 = 0o100;
-
 async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo)> {
     let mut options = monoio::fs::OpenOptions::new();
     match mode {
@@ -66,7 +63,7 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
         kind: kind(meta.is_file(), meta.is_dir()),
         size: meta.len(),
         mtime_s: meta.mtime(),
-        executable: meta.mode() & OWNER_EXECUTES != 0,
+        executable: meta.mode() & libc::S_IXUSR != 0,
     };
     if info.kind == FileKind::Regular && *mode == OpenMode::Read {
         // io_uring would answer EAGAIN where the page is not in memory, instead of fetching it.
@@ -85,7 +82,7 @@ fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(StdFile, FileInfo)> {
         kind: kind(meta.is_file(), meta.is_dir()),
         size: meta.len(),
         mtime_s: meta.mtime(),
-        executable: meta.mode() & OWNER_EXECUTES != 0,
+        executable: meta.mode() & libc::S_IXUSR != 0,
     };
     Ok((file, info))
 }

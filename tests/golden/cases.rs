@@ -79,6 +79,8 @@ pub(crate) fn run(dir: &str, extension: &str, outcome: impl Fn(&Case) -> String)
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // A family may keep the configuration that its cases are about beside them.
+    files.retain(|path| path.extension().is_none_or(|extension| extension != "conf"));
     files.sort();
     files
 }

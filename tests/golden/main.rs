@@ -4,5 +4,6 @@
 //! that into the files instead. Read the difference before you commit it.
 
 mod cases;
+mod content;
 mod h1;
 mod route;

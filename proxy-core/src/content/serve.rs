@@ -66,6 +66,7 @@ impl Exchange {
             Precondition::Holds => self.serve_parts(info, &etag, reply, core, &generation, link, ctx),
             Precondition::NotModified => {
                 reply.status = Status::NOT_MODIFIED;
+                reply.not_modified = true;
                 self.file.close(ctx);
                 self.respond(reply, link, ctx);
             }

@@ -23,8 +23,9 @@ impl Exchange {
         }
     }
 
-    /// A request that goes round in circles.
-    pub(crate) fn log_cycle(&self, doing: &str, ctx: &mut Context) {
+    /// A request that goes round in circles: says so, and sees to it that no error page is another round.
+    pub(crate) fn log_cycle(&mut self, doing: &str, ctx: &mut Context) {
+        self.in_error_page = true;
         let uri = crate::content::files::shown(&self.facts.uri);
         let message = format!("rewrite or internal redirection cycle while {doing} \"{uri}\"");
         self.log_error(Level::Error, &message, ctx);

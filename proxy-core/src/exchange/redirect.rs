@@ -15,7 +15,6 @@ use crate::http::Status;
 impl Exchange {
     /// `/name` lacks the slash of the proxied location `/name/`: 301, arguments and all.
     pub(crate) fn redirect_to_slash(&mut self, link: &mut Link, ctx: &mut Context) {
-        let generation = alloc::rc::Rc::clone(&self.generation);
         let mut path = Vec::new();
         crate::route::escape_uri(&self.facts.uri, &mut path);
         path.push(b'/');
@@ -23,20 +22,15 @@ impl Exchange {
             path.push(b'?');
             path.extend_from_slice(&self.facts.args);
         }
-        let location = self.absolute_location(path, &generation, ctx);
-        self.respond_redirect(Status::MOVED_PERMANENTLY, location, link, ctx);
+        self.respond_redirect(Status::MOVED_PERMANENTLY, path, link, ctx);
     }
 
-    /// A location that begins with a slash with scheme, host and port in front (`absolute_redirect`).
-    pub(crate) fn absolute_location(
-        &self,
-        path: Vec<u8>,
-        generation: &Generation,
-        _ctx: &Context,
-    ) -> Vec<u8> {
-        let Some(core) = self.core(generation).filter(|core| core.absolute_redirect) else { return path };
+    /// A location that begins with a slash, with scheme, host and port in front; none where it stays as it is
+    /// (`absolute_redirect`).
+    pub(crate) fn absolute_location(&self, path: &[u8], generation: &Generation) -> Option<Vec<u8>> {
+        let core = self.core(generation).filter(|core| core.absolute_redirect)?;
         if path.first() != Some(&b'/') {
-            return path;
+            return None;
         }
         let mut url = Vec::with_capacity(path.len() + 32);
         url.extend_from_slice(b"http://");
@@ -61,8 +55,8 @@ impl Exchange {
             url.push(b':');
             encode::decimal(&mut url, u64::from(address.port()));
         }
-        url.extend_from_slice(&path);
-        url
+        url.extend_from_slice(path);
+        Some(url)
     }
 
     /// `proxy_redirect` on Location. None leaves it alone.

@@ -30,7 +30,7 @@ impl Exchange {
         let Some(core) = self.core(generation) else { return };
         begin_head(reply.status, reply.status.reason().as_bytes(), core, ctx);
         let out = &mut ctx.scratch;
-        if reply.status != Status::NO_CONTENT && !reply.is_not_modified() {
+        if reply.status != Status::NO_CONTENT && !reply.not_modified {
             let content_type = reply.content_type.as_deref();
             let content_type = content_type.unwrap_or_else(|| self.content_type(generation));
             if !content_type.is_empty() {
@@ -38,14 +38,20 @@ impl Exchange {
             }
             length_field(out, reply.length.unwrap_or(reply.body.len() as u64));
         }
-        let own_last_modified = !core.replaces(HeaderId::LastModified, reply.status);
+        // An error page's own age says nothing about what was asked for.
+        let own_last_modified =
+            matches!(reply.status.0, 200 | 206 | 304) && !core.replaces(HeaderId::LastModified, reply.status);
         if let Some(unix_s) = reply.last_modified_s.filter(|_| own_last_modified) {
             last_modified_field(unix_s, out);
         }
-        if let Some(location) = &reply.location {
+        let location = reply.location.as_deref();
+        if let Some(location) = location.filter(|_| reply.location_is_made) {
             encode::field(out, b"Location", location);
         }
-        self.connection_fields(reply.status, core, &mut ctx.scratch);
+        self.connection_fields(reply.status, core, out);
+        if let Some(location) = location.filter(|_| !reply.location_is_made) {
+            encode::field(out, b"Location", location);
+        }
         if !core.replaces(HeaderId::Etag, reply.status) {
             ctx.scratch.extend_from_slice(&reply.fields);
         }
@@ -272,13 +278,6 @@ impl AddHeader {
     /// Whether a reply with this status gets the field.
     pub(crate) const fn applies_to(&self, status: Status) -> bool {
         self.always || matches!(status.0, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308)
-    }
-}
-
-impl LocalReply {
-    /// Whether it tells the client that what it has is still good.
-    fn is_not_modified(&self) -> bool {
-        self.status == Status::NOT_MODIFIED && self.last_modified_s.is_some()
     }
 }
 

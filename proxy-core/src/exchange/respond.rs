@@ -10,8 +10,9 @@ use super::request_body::Mode;
 use super::{Ending, Exchange, Stage};
 use crate::buf::Chunk;
 use crate::command::{IoError, Level};
-use crate::config::{ErrorPage, ErrorPageCode, ErrorPageTarget, Template};
+use crate::config::{ErrorPage, ErrorPageCode, ErrorPageTarget, IfModifiedSince, Template};
 use crate::conn::Link;
+use crate::content::conditional::{Precondition, Validators};
 use crate::content::pages;
 use crate::error::ClientError;
 use crate::h1::encode;
@@ -30,6 +31,10 @@ pub(crate) struct LocalReply {
     pub(crate) last_modified_s: Option<i64>,
     /// The Location field's value, already absolute where it should be.
     pub(crate) location: Option<Vec<u8>>,
+    /// A Location that was made absolute stands before the Connection field, any other behind it.
+    pub(crate) location_is_made: bool,
+    /// Nothing is said about the body: the client has it already.
+    pub(crate) not_modified: bool,
     /// Further field lines, each with its line end.
     pub(crate) fields: Vec<u8>,
     /// Field lines that stand behind those of the headers module.
@@ -94,11 +99,22 @@ impl Exchange {
         ctx: &mut Context,
     ) {
         if is_redirect(status) {
-            let location = self.absolute_location(value, generation, ctx);
-            return self.respond_redirect(status, location, link, ctx);
+            return self.respond_redirect(status, value, link, ctx);
         }
         // An error page is sent with the error's status, unless `=` gave it another.
         let status = self.error_status.unwrap_or(status);
+        let mode = self.core(generation).map_or(IfModifiedSince::Off, |core| core.if_modified_since);
+        match Validators::default().weigh(&self.facts.head, mode) {
+            Precondition::NotModified if status == Status::OK => {
+                let status = Status::NOT_MODIFIED;
+                let reply = LocalReply { status, not_modified: true, ..LocalReply::default() };
+                return self.respond(reply, link, ctx);
+            }
+            Precondition::Failed if status == Status::OK => {
+                return self.fail_status(Status::PRECONDITION_FAILED, link, ctx);
+            }
+            Precondition::Holds | Precondition::NotModified | Precondition::Failed => {}
+        }
         let body = Chunk::from_vec(value);
         self.respond(LocalReply { status, body, ..LocalReply::default() }, link, ctx);
     }
@@ -133,11 +149,12 @@ impl Exchange {
             return self.go_to_error_page(&page, link, ctx);
         }
         self.error_status = None;
-        self.respond_page(
-            LocalReply { status, location: Some(location), ..LocalReply::default() },
-            link,
-            ctx,
-        );
+        let generation = Rc::clone(&self.generation);
+        let absolute = self.absolute_location(&location, &generation);
+        let location_is_made = absolute.is_some();
+        let location = Some(absolute.unwrap_or(location));
+        let reply = LocalReply { status, location, location_is_made, ..LocalReply::default() };
+        self.respond_page(reply, link, ctx);
     }
 
     /// Sends the page of the reply's status with it.
@@ -213,7 +230,7 @@ impl Exchange {
         let core = self.core(&generation)?;
         let page = core.error_pages.iter().find(|page| page.status == status)?;
         self.in_error_page = !core.recursive_error_pages;
-        (self.redirects_left > 0 || matches!(page.target, ErrorPageTarget::Redirect(_))).then(|| page.clone())
+        Some(page.clone())
     }
 
     fn go_to_error_page(&mut self, page: &ErrorPage, link: &mut Link, ctx: &mut Context) {
@@ -235,7 +252,6 @@ impl Exchange {
             ErrorPageTarget::Named(name) => self.enter_named(name, link, ctx),
             ErrorPageTarget::Redirect(template) => {
                 let location = self.evaluate(template, &generation, ctx);
-                let location = self.absolute_location(location, &generation, ctx);
                 let status = match page.code {
                     ErrorPageCode::Is(status) if is_redirect(status) => status,
                     ErrorPageCode::Is(_) | ErrorPageCode::Keep | ErrorPageCode::FromTarget => Status::FOUND,

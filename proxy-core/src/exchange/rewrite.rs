@@ -334,8 +334,7 @@ impl Exchange {
             url.push(if has_mark { b'&' } else { b'?' });
             url.extend_from_slice(&self.facts.args);
         }
-        let location = self.absolute_location(url, generation, ctx);
-        self.respond_redirect(status, location, link, ctx);
+        self.respond_redirect(status, url, link, ctx);
     }
 
     fn script_value(&self, template: &Template, generation: &Generation, ctx: &Context) -> Vec<u8> {

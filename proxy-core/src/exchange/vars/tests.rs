@@ -180,10 +180,10 @@ fn a_user_is_what_stands_before_the_colon() {
 #[test]
 fn paths_follow_root_and_alias() {
     let mut fixture = Fixture::new("GET /al/f.txt HTTP/1.0\r\n\r\n");
-    fixture.facts.location = ALIAS;
+    (fixture.facts.location, fixture.facts.found) = (ALIAS, ALIAS);
     assert_eq!(fixture.text("$document_root $request_filename"), "/files/ /files/f.txt");
     let mut fixture = Fixture::new("GET /rx/f.txt HTTP/1.0\r\n\r\n");
-    fixture.facts.location = REGEX_ALIAS;
+    (fixture.facts.location, fixture.facts.found) = (REGEX_ALIAS, REGEX_ALIAS);
     let regex = Regex::new("^/rx/(?<grp>.*)$", false).unwrap().bind(slot);
     let captures = regex.captures(&fixture.facts.uri).unwrap();
     fixture.facts.set_captures(&regex, captures);
