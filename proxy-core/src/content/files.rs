@@ -33,7 +33,8 @@ use crate::http::{Method, Status};
 pub(crate) struct FileRun {
     purpose: Purpose,
     file: Option<FileId>,
-    path: Arc<[u8]>,
+    /// The path of the last question. No empty `Arc` stands for none: that one is shared by all threads.
+    path: Option<Arc<[u8]>>,
     opened: Option<Result<FileInfo, IoError>>,
     pub(super) read: Option<Result<Buf, IoError>>,
     pub(super) sending: Option<Sending>,
@@ -91,7 +92,7 @@ impl FileRun {
 
     /// Its path, for the log.
     pub(crate) fn shown_path(&self) -> String {
-        shown(&self.path)
+        shown(self.path.as_deref().unwrap_or_default())
     }
 }
 
@@ -100,14 +101,14 @@ impl Exchange {
     pub(crate) fn look_up(&mut self, purpose: Purpose, path: Vec<u8>, link: &Link, ctx: &mut Context) {
         self.file.close(ctx);
         self.file.purpose = purpose;
-        self.file.path = Arc::from(path);
+        let path: Arc<[u8]> = path.into();
+        self.file.path = Some(Arc::clone(&path));
         self.stage = Stage::File;
-        if self.file.path.first() != Some(&b'/') || memchr::memchr(0, &self.file.path).is_some() {
+        if path.first() != Some(&b'/') || memchr::memchr(0, &path).is_some() {
             // No file can have this name; the exchange goes on with its next step.
             self.file.opened = Some(Err(IoError::NOT_FOUND));
             return;
         }
-        let path = Arc::clone(&self.file.path);
         self.file.file = Some(ctx.open_file(link.id, FileRole::Content, path, OpenMode::Read));
     }
 
@@ -275,7 +276,7 @@ impl Exchange {
         link: &mut Link,
         ctx: &mut Context,
     ) {
-        let missing = Arc::clone(&self.file.path);
+        let missing = self.file.path.clone().unwrap_or_default();
         match found {
             Ok(_) => {
                 self.facts.uri = Chunk::from_vec([&self.facts.uri, name].concat());

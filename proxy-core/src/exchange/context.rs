@@ -279,8 +279,9 @@ impl Context {
     }
 
     /// Keeps an exchange that ended for its allocations.
-    pub(crate) fn spare_exchange(&mut self, exchange: Box<Exchange>) {
+    pub(crate) fn spare_exchange(&mut self, mut exchange: Box<Exchange>) {
         if self.spare.len() < SPARE_EXCHANGES_MAX {
+            exchange.scrub();
             self.spare.push(exchange);
         }
     }

@@ -18,7 +18,12 @@ pub(super) struct Expiry {
 
 impl Expiry {
     /// What the level says about a reply with this status; nothing for one that `expires` leaves alone.
-    pub(super) fn of(core: &CoreSettings, status: Status, modified_s: Option<i64>, now: Now) -> Option<Self> {
+    pub(super) fn of(
+        core: &CoreSettings,
+        status: Status,
+        modified_s: impl FnOnce() -> Option<i64>,
+        now: Now,
+    ) -> Option<Self> {
         if !is_covered(status) {
             return None;
         }
@@ -30,7 +35,7 @@ impl Expiry {
             Expires::Access(span_s) => (span_s, now_s),
             // A span of nothing is "now", whatever it is counted from.
             Expires::Modified(0) => (0, now_s),
-            Expires::Modified(span_s) => (span_s, modified_s.unwrap_or(now_s)),
+            Expires::Modified(span_s) => (span_s, modified_s().unwrap_or(now_s)),
             Expires::Daily(second) => {
                 let at_s = next_time(i64::from(second), now_s, i64::from(now.utc_offset_s));
                 return Some(Self { at_s, max_age_s: Some(at_s - now_s) });
@@ -98,9 +103,9 @@ mod tests {
         ] {
             let core = CoreSettings { expires, ..CoreSettings::default() };
             let got =
-                Expiry::of(&core, Status::OK, modified, now).map(|expiry| (expiry.at_s, expiry.max_age_s));
+                Expiry::of(&core, Status::OK, || modified, now).map(|expiry| (expiry.at_s, expiry.max_age_s));
             assert_eq!(got, wanted, "{:?}", core.expires);
-            assert_eq!(Expiry::of(&core, Status::NOT_FOUND, modified, now), None);
+            assert_eq!(Expiry::of(&core, Status::NOT_FOUND, || modified, now), None);
         }
     }
 }

@@ -139,13 +139,6 @@ impl Facts {
         }
     }
 
-    /// Forgets the request and all memory that it refers to.
-    pub fn clear(&mut self) {
-        let slots = core::mem::take(&mut self.slots);
-        slots.borrow_mut().clear();
-        *self = Self { slots, ..Self::blank(Rc::clone(&self.conn)) };
-    }
-
     /// What the target says.
     pub fn set_target(&mut self, target: Normalised) {
         self.uri = target.path;

@@ -8,7 +8,6 @@ use super::request_body::Mode;
 use super::{Ending, Exchange, Stage};
 use crate::command::Room;
 use crate::conn::Link;
-use crate::http::framing::RequestMeta;
 use crate::timer::Reason;
 
 impl Exchange {
@@ -92,9 +91,6 @@ impl Exchange {
         self.body.close(ctx);
         self.reply.close(ctx);
         self.file.close(ctx);
-        // The exchange may be kept for its memory: what it refers to is let go.
-        self.meta = RequestMeta::default();
-        self.facts.clear();
     }
 
     fn write_access_logs(&mut self, ctx: &mut Context) {

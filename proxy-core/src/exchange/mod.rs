@@ -130,11 +130,22 @@ impl Exchange {
         generation: &Rc<Generation>,
         ctx: &mut Context,
     ) -> Box<Self> {
-        let mut facts = Facts::blank(Rc::clone(conn));
-        facts.request_id = u128::from(ctx.random.next()) << 64 | u128::from(ctx.random.next());
-        let fresh = |facts| Self {
-            facts,
-            generation: Rc::clone(generation),
+        let mut exchange = if let Some(mut used) = ctx.spare.pop() {
+            used.facts.conn = Rc::clone(conn);
+            used.generation = Rc::clone(generation);
+            used
+        } else {
+            Box::new(Self::blank(Rc::clone(conn), Rc::clone(generation)))
+        };
+        exchange.facts.request_id = u128::from(ctx.random.next()) << 64 | u128::from(ctx.random.next());
+        exchange
+    }
+
+    /// An exchange without a request.
+    fn blank(conn: Rc<ConnFacts>, generation: Rc<Generation>) -> Self {
+        Self {
+            facts: Facts::blank(conn),
+            generation,
             stage: Stage::Phases,
             meta: RequestMeta::default(),
             method: Method::Other,
@@ -154,14 +165,16 @@ impl Exchange {
             sent_before: 0,
             head_bytes: 0,
             body_read: false,
-        };
-        match ctx.spare.pop() {
-            Some(mut used) => {
-                *used = fresh(facts);
-                used
-            }
-            None => Box::new(fresh(facts)),
         }
+    }
+
+    /// Forgets the request and everything that it refers to; what is left is as [`blank`](Self::blank) as a new one.
+    pub(crate) fn scrub(&mut self) {
+        let slots = core::mem::take(&mut self.facts.slots);
+        slots.borrow_mut().clear();
+        let (conn, generation) = (Rc::clone(&self.facts.conn), Rc::clone(&self.generation));
+        *self = Self::blank(conn, generation);
+        self.facts.slots = slots;
     }
 
     /// The head is understood: the phases may begin.

@@ -55,7 +55,7 @@ impl Exchange {
         if !core.replaces(HeaderId::Etag, reply.status) {
             ctx.scratch.extend_from_slice(&reply.fields);
         }
-        if let Some(expiry) = Expiry::of(core, reply.status, reply.last_modified_s, ctx.now) {
+        if let Some(expiry) = Expiry::of(core, reply.status, || reply.last_modified_s, ctx.now) {
             expiry.write_expires(&mut ctx.scratch);
             expiry.write_cache_control(&mut ctx.scratch);
         }
@@ -135,28 +135,33 @@ impl Exchange {
     ) {
         let Some(core) = self.core(generation) else { return };
         let status = self.facts.reply.status;
-        let modified = head.value(HeaderId::LastModified).and_then(parse_date);
-        let expiry = Expiry::of(core, status, modified, ctx.now);
+        let expiry =
+            Expiry::of(core, status, || head.value(HeaderId::LastModified).and_then(parse_date), ctx.now);
         let (mut expires_due, mut cache_control_due) = (expiry.is_some(), expiry.is_some());
+        let bytes = head.bytes.as_slice();
+        let mut lines = encode::Lines::of(bytes);
         for field in &head.fields {
-            let (name, value) = head.pair(field);
+            let name = field.name.of(bytes);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
                 || (field.id == HeaderId::Trailer && !proxy.pass_trailers);
-            if spoken_for || meta.connection.drops(&head.bytes, field) {
-                continue;
-            }
-            if proxy.hide_headers.contains(field.id, name) || core.replaces(field.id, status) {
+            if spoken_for
+                || meta.connection.drops(bytes, field)
+                || proxy.hide_headers.contains(field.id, name)
+                || core.replaces(field.id, status)
+            {
                 continue;
             }
             // `expires` takes the place of what the upstream says.
             match (&expiry, field.id) {
                 (Some(expiry), HeaderId::Expires) => {
+                    lines.flush(&mut ctx.scratch);
                     if core::mem::take(&mut expires_due) {
                         expiry.write_expires(&mut ctx.scratch);
                     }
                     continue;
                 }
                 (Some(expiry), HeaderId::CacheControl) => {
+                    lines.flush(&mut ctx.scratch);
                     if core::mem::take(&mut cache_control_due) {
                         expiry.write_cache_control(&mut ctx.scratch);
                     }
@@ -164,12 +169,16 @@ impl Exchange {
                 }
                 _ => {}
             }
-            let rewritten = self.rewrite_field(field.id, value, proxy, generation, ctx);
-            let value = rewritten.as_deref().unwrap_or(value);
-            if rewritten.is_none() || encode::is_clean(value) {
-                encode::field(&mut ctx.scratch, name, value);
+            match self.rewrite_field(field.id, field.value.of(bytes), proxy, generation, ctx) {
+                None => lines.pass(field, &mut ctx.scratch),
+                Some(value) => {
+                    lines.flush(&mut ctx.scratch);
+                    // A value that would end its line early is not sent at all.
+                    let _ = encode::computed_field(&mut ctx.scratch, name, &value);
+                }
             }
         }
+        lines.flush(&mut ctx.scratch);
         if let Some(expiry) = &expiry {
             if expires_due {
                 expiry.write_expires(&mut ctx.scratch);

@@ -1,8 +1,9 @@
 //! What leaves: heads and chunked framing, written into a buffer that the caller owns.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use crate::http::{Status, Version};
+use crate::http::{Field, Status, Version};
 
 /// The digits of the longest `u64`.
 const DECIMAL_DIGITS_MAX: usize = 20;
@@ -35,6 +36,46 @@ pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Field lines of a parsed head that are passed on as they are: neighbours that already have the form that [`field`]
+/// would give them are copied in one go.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    bytes: &'a [u8],
+    run: Range<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// Lines of the head in `bytes`.
+    #[must_use]
+    pub const fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, run: 0..0 }
+    }
+
+    /// Passes a field on.
+    pub fn pass(&mut self, line: &Field, out: &mut Vec<u8>) {
+        let (name, value) = (line.name.range(), line.value.range());
+        let end = value.end + b"\r\n".len();
+        let in_form = self.bytes.get(name.end..value.start) == Some(b": ")
+            && self.bytes.get(value.end..end) == Some(b"\r\n");
+        if in_form && name.start == self.run.end {
+            self.run.end = end;
+            return;
+        }
+        self.flush(out);
+        if in_form {
+            self.run = name.start..end;
+        } else {
+            field(out, line.name.of(self.bytes), line.value.of(self.bytes));
+        }
+    }
+
+    /// Writes what waits. To be called before anything else is written, and at the end.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        let run = core::mem::take(&mut self.run);
+        out.extend_from_slice(self.bytes.get(run).unwrap_or_default());
+    }
 }
 
 /// Like [`field`] for a value that was computed: `false`, and nothing written, if it would end its line early.

@@ -143,13 +143,14 @@ fn head(
 ) -> RequestHead {
     fields.clear();
     fields.reserve(headers.len());
+    let text = bytes.as_slice();
     for header in headers {
         let name = header.name.as_bytes();
         let id = HeaderId::from_token(name);
         if id == HeaderId::Other && limits.ignore_invalid_headers && !is_plain(name, limits.underscores) {
             continue;
         }
-        fields.push(Field { id, name: span(bytes, name), value: span(bytes, header.value) });
+        fields.push(Field { id, name: span(text, name), value: span(text, header.value) });
     }
     RequestHead {
         bytes: bytes.slice(0..len),

@@ -85,14 +85,15 @@ fn head(
         return Err(UpstreamError::InvalidHeader);
     }
     fields.clear();
+    let text = bytes.as_slice();
     fields.extend(response.headers.iter().map(|header| {
         let name = header.name.as_bytes();
-        Field { id: HeaderId::from_token(name), name: span(bytes, name), value: span(bytes, header.value) }
+        Field { id: HeaderId::from_token(name), name: span(text, name), value: span(text, header.value) }
     }));
     Ok(ResponseHead {
         bytes: bytes.slice(0..len),
         status: Some(http::Status(code)),
-        reason: reason(bytes),
+        reason: reason(text),
         version: if response.version == Some(0) { Version::Http10 } else { Version::Http11 },
         fields: mem::take(fields),
     })

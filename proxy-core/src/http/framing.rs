@@ -77,7 +77,7 @@ pub struct ResponseMeta {
 /// # Errors
 /// For every ambiguity in framing or host, and for expectations that we cannot meet.
 pub fn request_framing(head: &RequestHead) -> Result<RequestMeta, ClientError> {
-    let bytes = &head.bytes;
+    let bytes = head.bytes.as_slice();
     let mut seen = Seen::default();
     for field in &head.fields {
         seen.add(bytes, field).map_err(Flaw::of_client)?;
@@ -120,9 +120,10 @@ fn host(head: &RequestHead, target: &Target, field: Option<Span>) -> Result<Opti
 /// # Errors
 /// [`UpstreamError::InvalidFraming`] for every ambiguity.
 pub fn response_framing(head: &ResponseHead, method: Method) -> Result<ResponseMeta, UpstreamError> {
+    let bytes = head.bytes.as_slice();
     let mut seen = Seen::default();
     for field in &head.fields {
-        seen.add(&head.bytes, field).map_err(|_| UpstreamError::InvalidFraming)?;
+        seen.add(bytes, field).map_err(|_| UpstreamError::InvalidFraming)?;
     }
     let announced = seen.body(head.version).map_err(|_| UpstreamError::InvalidFraming)?;
     let status = head.status.unwrap_or_default();

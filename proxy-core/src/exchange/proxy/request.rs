@@ -129,20 +129,22 @@ impl Exchange {
     /// The client's fields, less those that are set, that frame, or that are about its own connection.
     fn write_client_fields(&self, out: &mut Vec<u8>, proxy: &Proxy) {
         let head = &self.facts.head;
+        let bytes = head.bytes.as_slice();
+        let mut lines = encode::Lines::of(bytes);
         for field in &head.fields {
-            let (name, value) = head.pair(field);
             let ours = matches!(
                 field.id,
                 HeaderId::ContentLength | HeaderId::Expect | HeaderId::Host | HeaderId::TransferEncoding
             );
             if ours
-                || proxy.set_headers.names.contains(field.id, name)
-                || self.meta.connection.drops(&head.bytes, field)
+                || proxy.set_headers.names.contains(field.id, field.name.of(bytes))
+                || self.meta.connection.drops(bytes, field)
             {
                 continue;
             }
-            encode::field(out, name, value);
+            lines.pass(field, out);
         }
+        lines.flush(out);
     }
 
     /// What of the body is in memory goes out behind the head; a small one in the same buffer.
