@@ -10,6 +10,8 @@ use super::Chunk;
 const CHUNKS_BEFORE_COPY: usize = 4;
 /// Slices below this size, in bytes, are copied together.
 const SMALL_SLICE_BYTES: usize = 8 * 1024;
+/// From how many small slices on a chain is copied into one place.
+const FRAGMENTS_MAX: usize = 32;
 /// The memory that small slices are copied into, in bytes.
 const TAIL_BYTES: usize = 16 * 1024;
 
@@ -66,6 +68,15 @@ impl Chain {
         let mut tail = Vec::with_capacity(TAIL_BYTES);
         tail.extend_from_slice(&chunk);
         self.push(Chunk::from_vec(tail));
+    }
+
+    /// Copies everything into one place where it has come to lie in many small slices, each of which keeps a block.
+    pub fn defragment(&mut self) {
+        if self.chunks.len() >= FRAGMENTS_MAX && self.bytes / self.chunks.len() < SMALL_SLICE_BYTES {
+            let all = self.to_vec();
+            self.clear();
+            self.push(Chunk::from_vec(all));
+        }
     }
 
     /// Moves all of `other` to the end of this chain.

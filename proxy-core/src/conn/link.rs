@@ -197,6 +197,7 @@ impl Link {
                 chain.advance(taken);
                 if !chain.is_empty() {
                     self.out.prepend(chain);
+                    self.out.defragment();
                 }
             }
             Err(error) => {
