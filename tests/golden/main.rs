@@ -5,5 +5,6 @@
 
 mod cases;
 mod content;
+mod fuzz;
 mod h1;
 mod route;

@@ -218,8 +218,9 @@ impl Exchange {
 
     /// One step. Returns whether another one may move something.
     fn step(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
-        let before = self.stage;
-        match before {
+        // An internal redirect may come back to the stage that it left: from one upstream to another, say.
+        let before = (self.stage, self.redirects_left);
+        match self.stage {
             Stage::Phases => self.run_phases(link, ctx),
             Stage::Gather => self.gather(link, ctx),
             Stage::Proxy => self.run_proxy(link, ctx),
@@ -229,7 +230,7 @@ impl Exchange {
             Stage::Drain => self.drain(link, ctx),
             Stage::Done(_) => {}
         }
-        self.stage != before
+        (self.stage, self.redirects_left) != before
     }
 
     /// Waits for the whole request body, then asks the upstream.
