@@ -20,6 +20,7 @@ const BULK_ROUNDS_MAX: usize = 3;
 
 /// Runs what `options` say and writes the results.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    std::fs::create_dir_all(&options.out)?;
     launch::pin(launch::LOAD_CORE)?;
     launch::raise_open_files((options.idle + 8 * options.connections + 512) as u64)?;
     let programs = programs(options)?;
@@ -34,7 +35,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         print!("{}", results.table(shape));
     }
-    std::fs::create_dir_all(&options.out)?;
     std::fs::write(options.out.join("samples.csv"), results.csv())?;
     let tables: String = options.shapes.iter().map(|shape| results.table(shape)).collect();
     std::fs::write(options.out.join("table.txt"), tables)?;

@@ -131,8 +131,11 @@ fn free_address() -> Result<SocketAddr> {
 /// The one file that nginx and ringgate both read: what a site behind a proxy ordinarily has.
 fn nginx_conf(root: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
     let root = root.display();
+    // A process that changes its user no longer hears of its parent's death (prctl(2)), and would outlive a killed bench.
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     format!(
         r#"worker_processes 1;
+{user}
 pid {root}/proxy.pid;
 error_log {root}/logs/error.log warn;
 events {{ worker_connections 16384; }}
