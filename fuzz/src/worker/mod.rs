@@ -168,7 +168,7 @@ fn file(rig: &mut Rig, which: u8, how: core::result::Result<u16, IoError>) {
                 let kinds = [FileKind::Regular, FileKind::Directory, FileKind::Other, FileKind::Regular];
                 let kind = if temporary { FileKind::Regular } else { kinds[usize::from(how) % kinds.len()] };
                 let size = if temporary || kind != FileKind::Regular { 0 } else { u64::from(how) };
-                FileInfo { kind, size, mtime_s: i64::from(how) }
+                FileInfo { kind, size, mtime_s: i64::from(how), executable: false }
             });
             Completion::OpenFile { file: id, result }
         }
