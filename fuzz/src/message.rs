@@ -24,7 +24,8 @@ pub(crate) trait Side {
 
     /// Checks a head's invariants and decides about the body; the text says all that was decided. None for the framing
     /// ends the reading: the connection has switched.
-    fn decide(&mut self, head: &Self::Head, len: usize) -> Result<(Option<BodyFraming>, String), Self::Error>;
+    fn decide(&mut self, head: &Self::Head, len: usize)
+    -> Result<(Option<BodyFraming>, String), Self::Error>;
 
     /// The most bytes that a head may have when it is not whole yet.
     fn partial_bytes_max(&self) -> usize;

@@ -75,7 +75,9 @@ fn host(bytes: &[u8]) {
     let Some(host) = Host::parse(&head, Span { start: 0, len }) else { return };
     let name = host.name.as_slice();
     assert!(!name.is_empty() && !name.ends_with(b"."));
-    assert!(!name.iter().any(|byte| matches!(byte, 0..=b' ' | b'/' | b'?' | b'#' | b'@' | b',' | b'A'..=b'Z')));
+    assert!(
+        !name.iter().any(|byte| matches!(byte, 0..=b' ' | b'/' | b'?' | b'#' | b'@' | b',' | b'A'..=b'Z'))
+    );
     let whole = Span { start: 0, len: host.name.len() as u32 };
     let again = Host::parse(&host.name, whole).expect("a host's name is a host");
     assert_eq!((again.name, again.port), (host.name.clone(), None));
@@ -145,11 +147,8 @@ fn read_level<'a>(lines: &mut dyn Iterator<Item = &'a str>, next_id: &mut u32, d
         let opens = line.strip_suffix(" {");
         let line = opens.unwrap_or(line);
         let (line, auto_redirect) = line.strip_suffix(" auto").map_or((line, false), |line| (line, true));
-        let nested = if opens.is_some() && depth < 4 {
-            read_level(lines, next_id, depth + 1)
-        } else {
-            Vec::new()
-        };
+        let nested =
+            if opens.is_some() && depth < 4 { read_level(lines, next_id, depth + 1) } else { Vec::new() };
         let (kind, pattern) = match line.split_once(' ') {
             Some(("=", pattern)) => (LocationKind::Exact, pattern),
             Some(("^~", pattern)) => (LocationKind::PrefixNoRegex, pattern),
@@ -208,8 +207,7 @@ fn search(level: &[Entry], uri: &[u8], found: &mut (Option<u32>, Option<u32>)) -
             return true;
         }
     }
-    longest.is_none_or(|entry| entry.kind != LocationKind::PrefixNoRegex)
-        && search_regexes(level, uri, found)
+    longest.is_none_or(|entry| entry.kind != LocationKind::PrefixNoRegex) && search_regexes(level, uri, found)
 }
 
 fn search_regexes(level: &[Entry], uri: &[u8], found: &mut (Option<u32>, Option<u32>)) -> bool {
@@ -281,10 +279,7 @@ fn ask(taken: &[(NameKind, u32)], host: &[u8]) -> Option<u32> {
     let prefix = || {
         longest(|kind, host| match kind {
             NameKind::Prefix(name) => host.strip_prefix(&**name)?.starts_with(b".").then_some(name.len()),
-            NameKind::Exact(_)
-            | NameKind::Suffix(_)
-            | NameKind::SuffixOrSelf(_)
-            | NameKind::Regex(_) => None,
+            NameKind::Exact(_) | NameKind::Suffix(_) | NameKind::SuffixOrSelf(_) | NameKind::Regex(_) => None,
         })
     };
     let by_regex = || {

@@ -197,7 +197,9 @@ impl Driver {
                 self.closed = true;
                 return false;
             }
-            other => panic!("nobody does {other:?} here"),
+            other @ (Command::Connect { .. } | Command::WriteFile { .. } | Command::Resolve { .. }) => {
+                panic!("nobody does {other:?} here")
+            }
         };
         self.worker.handle_completion(completion, self.now);
         true

@@ -163,10 +163,11 @@ impl Client {
 
     fn ended(&mut self, end: &mut PeerEnd<'_>) {
         self.was_reset = end.end() == End::Reset;
-        if !self.was_reset && self.reader.may_end() {
-            if let Some(seen) = self.seen.last_mut() {
-                seen.complete |= seen.head.is_some();
-            }
+        if !self.was_reset
+            && self.reader.may_end()
+            && let Some(seen) = self.seen.last_mut()
+        {
+            seen.complete |= seen.head.is_some();
         }
         end.close();
         self.done = true;

@@ -7,6 +7,12 @@
 //! - `SIM_SEED=7 cargo test -p ringgate-tests --test sim` replays one seed and prints its trace if it fails.
 //! - `SIM_SEEDS=5000 cargo test -p ringgate-tests --test sim` runs many, beginning at `SIM_FIRST` (0 without it).
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a wrong index in the simulator shall fail the run, loudly"
+)]
+
 mod client;
 mod clock;
 mod config;

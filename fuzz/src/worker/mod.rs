@@ -7,9 +7,7 @@ mod audience;
 pub(crate) mod rig;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use proxy_core::command::{
-    Completion, ConnId, FileInfo, FileKind, IoError, ResolveError,
-};
+use proxy_core::command::{Completion, ConnId, FileInfo, FileKind, IoError, ResolveError};
 
 use self::rig::{FileOp, Rig, Socket};
 use super::sites;
@@ -181,9 +179,7 @@ fn file(rig: &mut Rig, which: u8, how: core::result::Result<u16, IoError>) {
             });
             Completion::ReadFile { file: id, result }
         }
-        FileOp::Write { chain } => {
-            Completion::WriteFile { file: id, chain, result: how.map(|_| ()) }
-        }
+        FileOp::Write { chain } => Completion::WriteFile { file: id, chain, result: how.map(|_| ()) },
     });
 }
 

@@ -294,7 +294,11 @@ impl Rig {
             }
             Command::Close { conn, .. } => self.close(conn),
             Command::OpenFile { file, path, mode } => {
-                assert!(path.starts_with(b"/"), "rule: {:?} is not absolute", path.escape_ascii().to_string());
+                assert!(
+                    path.starts_with(b"/"),
+                    "rule: {:?} is not absolute",
+                    path.escape_ascii().to_string()
+                );
                 let operation = FileOp::Open { temporary: mode == OpenMode::Temp };
                 let key = self.files.insert(file, (false, Some(operation)));
                 assert!(key.is_none(), "rule: file key {file:?} is in use");
