@@ -6,5 +6,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "the harness has one crate to be public to")]
 
+mod differential;
 mod harness;
 mod process;

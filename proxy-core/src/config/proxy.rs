@@ -137,14 +137,14 @@ pub struct SetHeaders {
 }
 
 impl SetHeaders {
-    /// Puts the defaults `Host: $proxy_host` behind `fields` unless these name it. Nothing is said about Connection by
+    /// Puts the default `Host: $proxy_host` behind `fields` unless these name it. Nothing is said about Connection by
     /// default (nginx 1.29.7).
     #[must_use]
     pub fn new(mut fields: Vec<SetHeader>) -> Self {
         let names = HeaderSet::new(fields.iter().map(|field| &*field.name));
         if !names.contains_id(HeaderId::Host) {
             let value = Template::new([Piece::Variable(Variable::ProxyHost)]);
-            fields.insert(0, SetHeader { id: HeaderId::Host, name: b"Host".as_slice().into(), value });
+            fields.push(SetHeader { id: HeaderId::Host, name: b"Host".as_slice().into(), value });
         }
         let mut names = names;
         names.insert_id(HeaderId::Host);

@@ -38,10 +38,12 @@ pub mod vars;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 pub use context::Pools;
 pub use facts::{ConnFacts, DynamicTarget, Facts, Reply, Try};
 
+use crate::buf::Chunk;
 use crate::command::{Completion, FileId, Level, Room};
 use crate::config::{CoreSettings, Location, Proxy};
 use crate::conn::Link;
@@ -78,6 +80,8 @@ pub(crate) struct Exchange {
     pub(crate) proxy: ProxyRun,
     pub(crate) file: FileRun,
     pub(crate) tunnel: Tunnel,
+    /// What an upstream's X-Accel-Redirect left for the reply.
+    pub(crate) carried: Carried,
     /// The rewrite directives that run.
     pub(crate) rewrite: RewriteRun,
     /// An index or a candidate of `try_files` was appended to the URI and belongs behind a regex location's `alias`.
@@ -94,6 +98,15 @@ pub(crate) struct Exchange {
     pub(crate) head_bytes: u64,
     /// Whether all of the request had been read when the exchange was closed.
     body_read: bool,
+}
+
+/// The fields of a reply with X-Accel-Redirect that the reply from the other location keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Takes the place of a guessed one.
+    pub(crate) content_type: Chunk,
+    /// Whole lines.
+    pub(crate) lines: Vec<u8>,
 }
 
 /// Where an exchange stands; see the drawing above.
@@ -156,6 +169,7 @@ impl Exchange {
             proxy: ProxyRun::default(),
             file: FileRun::default(),
             tunnel: Tunnel::default(),
+            carried: Carried::default(),
             rewrite: RewriteRun::default(),
             add_uri_to_alias: false,
             internal: false,

@@ -157,9 +157,14 @@ impl Exchange {
                     new.extend_from_slice(rest);
                     return Some(new);
                 }
+                // A leading dot is none of the name, and stays.
                 let from = from.strip_prefix(b".").unwrap_or(&from);
                 let plain = old.strip_prefix(b".").unwrap_or(old);
-                plain.eq_ignore_ascii_case(from).then(|| self.evaluate(to, generation, ctx))
+                let mut new = if plain.len() < old.len() { b".".to_vec() } else { Vec::new() };
+                plain.eq_ignore_ascii_case(from).then(|| {
+                    new.extend(self.evaluate(to, generation, ctx));
+                    new
+                })
             }
             CookieRule::Regex { regex, to } => {
                 let captures = regex.captures(&Chunk::from_vec(old.to_vec()))?;

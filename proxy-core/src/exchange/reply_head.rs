@@ -48,10 +48,11 @@ impl Exchange {
         if let Some(location) = location.filter(|_| reply.location_is_made) {
             encode::field(out, b"Location", location);
         }
-        self.connection_fields(reply.status, core, out);
+        self.connection_fields(reply.status, core, ctx);
         if let Some(location) = location.filter(|_| !reply.location_is_made) {
-            encode::field(out, b"Location", location);
+            encode::field(&mut ctx.scratch, b"Location", location);
         }
+        ctx.scratch.extend_from_slice(&self.carried.lines);
         if !core.replaces(HeaderId::Etag, reply.status) {
             ctx.scratch.extend_from_slice(&reply.fields);
         }
@@ -65,7 +66,10 @@ impl Exchange {
     }
 
     /// The media type of the present URI, by its extension.
-    pub(crate) fn content_type<'a>(&self, generation: &'a Generation) -> &'a [u8] {
+    pub(crate) fn content_type<'a>(&'a self, generation: &'a Generation) -> &'a [u8] {
+        if !self.carried.content_type.is_empty() {
+            return &self.carried.content_type;
+        }
         let Some(core) = self.core(generation) else { return b"" };
         core.types.of_uri(&self.facts.uri).unwrap_or(&core.default_type)
     }
@@ -94,25 +98,47 @@ impl Exchange {
         if let Some(length) = length {
             length_field(out, length);
         }
+        let moved = self.moved_location(&head, proxy, core, generation, ctx);
+        let out = &mut ctx.scratch;
+        if let Some(url) = &moved {
+            encode::field(out, b"Location", url);
+        }
         if framing == ReplyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         if meta.upgraded {
             upgrade_fields(&head, out);
         } else {
-            self.connection_fields(status, core, out);
+            self.connection_fields(status, core, ctx);
         }
-        self.pass_fields(&head, meta, proxy, generation, ctx);
+        ctx.scratch.extend_from_slice(&self.carried.lines);
+        self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);
         ctx.scratch.extend_from_slice(b"\r\n");
     }
 
-    fn connection_fields(&self, status: Status, core: &CoreSettings, out: &mut Vec<u8>) {
+    /// A Location that `proxy_redirect` has made a path of ours is sent as a URL, as one that is made here.
+    fn moved_location(
+        &mut self,
+        head: &ResponseHead,
+        proxy: &Proxy,
+        core: &CoreSettings,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Vec<u8>> {
+        let hidden = proxy.hide_headers.contains_id(HeaderId::Location);
+        let value = head.value(HeaderId::Location).filter(|_| !hidden && core.absolute_redirect)?;
+        let path = self.rewrite_location(value, proxy, generation, ctx)?;
+        self.absolute_location(&path, generation).filter(|url| encode::is_clean(url))
+    }
+
+    fn connection_fields(&self, status: Status, core: &CoreSettings, ctx: &mut Context) {
         if status == Status::SWITCHING_PROTOCOLS {
             return;
         }
-        if !self.keep_alive {
+        let out = &mut ctx.scratch;
+        if !self.keep_alive || ctx.draining {
             out.extend_from_slice(b"Connection: close\r\n");
             return;
         }
@@ -129,6 +155,7 @@ impl Exchange {
         &mut self,
         head: &ResponseHead,
         meta: &ResponseMeta,
+        location_moved: bool,
         proxy: &Proxy,
         generation: &Generation,
         ctx: &mut Context,
@@ -143,6 +170,7 @@ impl Exchange {
         for field in &head.fields {
             let name = field.name.of(bytes);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
+                || (field.id == HeaderId::Location && location_moved)
                 || (field.id == HeaderId::Trailer && !proxy.pass_trailers);
             if spoken_for
                 || meta.connection.drops(bytes, field)

@@ -86,6 +86,8 @@ impl Exchange {
             }
             return self.respond_text(status, Vec::new(), generation, link, ctx);
         };
+        // `$status` in the text is what will be sent.
+        self.facts.reply.status = self.error_status.unwrap_or(status);
         let value = self.evaluate(text, generation, ctx);
         self.respond_text(status, value, generation, link, ctx);
     }
@@ -174,8 +176,14 @@ impl Exchange {
     pub(crate) fn fail_client(&mut self, error: ClientError, link: &mut Link, ctx: &mut Context) {
         let too_large = matches!(error, ClientError::BodyTooLarge { .. });
         let level = if too_large { Level::Error } else { Level::Info };
-        self.log_error(level, &error, ctx);
         let gone = error == ClientError::Closed;
+        match self.upstream_work().filter(|_| gone) {
+            Some(doing) => {
+                let message = format!("{error}, so upstream connection is closed too while {doing}");
+                self.log_error(level, &message, ctx);
+            }
+            None => self.log_error(level, &error, ctx),
+        }
         if gone || self.head_sent {
             if !self.head_sent {
                 self.facts.reply.status = error.status();

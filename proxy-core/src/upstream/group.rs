@@ -100,16 +100,20 @@ impl Group {
         Some(chosen)
     }
 
-    /// Settles the account of a [`choose`](Self::choose).
-    pub(crate) fn settle(&mut self, index: usize, outcome: Outcome, now: Instant) {
+    /// Settles the account of a [`choose`](Self::choose). Returns whether the server is out from now on.
+    pub(crate) fn settle(&mut self, index: usize, outcome: Outcome, now: Instant) -> bool {
         let single = self.servers.len() == 1;
-        let Some(server) = self.servers.get_mut(index) else { return };
+        let Some(server) = self.servers.get_mut(index) else { return false };
         server.connections = server.connections.saturating_sub(1);
         match outcome {
-            Outcome::Failure if !single => server.fail(now),
+            Outcome::Failure if !single => {
+                server.fail(now);
+                return server.is_out(now);
+            }
             Outcome::Success if server.accessed < server.checked => server.fails = 0,
             Outcome::Failure | Outcome::Success | Outcome::Neutral => {}
         }
+        false
     }
 
     /// How many servers could be asked at all: the bound on one request's tries.

@@ -1,7 +1,8 @@
 //! A client that sends exactly the bytes it is told to, and reads replies as HTTP/1 frames them.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use super::DEADLINE;
 
@@ -11,6 +12,8 @@ pub struct Client {
     /// The socket, for what the methods do not do.
     pub stream: TcpStream,
     unread: Vec<u8>,
+    may_be_silent: bool,
+    is_silent: bool,
 }
 
 /// A reply, its body without framing.
@@ -49,7 +52,19 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new() }
+        Self { stream, unread: Vec::new(), may_be_silent: false, is_silent: false }
+    }
+
+    /// Takes silence for so long as an end and not as a failure.
+    pub fn bear_silence(mut self, span: Duration) -> Self {
+        self.stream.set_read_timeout(Some(span)).unwrap();
+        self.may_be_silent = true;
+        self
+    }
+
+    /// Whether the other end was silent where more was expected.
+    pub fn met_silence(&self) -> bool {
+        self.is_silent
     }
 
     /// One GET on a connection of its own.
@@ -62,6 +77,14 @@ impl Client {
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends bytes to a proxy that may close before it has read them.
+    ///
+    /// # Errors
+    /// It did.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// Says that nothing more will be sent.
@@ -98,35 +121,65 @@ impl Client {
 
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
+        self.try_chunks(&mut body).expect("a whole chunked body");
+        body
+    }
+
+    /// Reads a chunked body to its end; nothing if the connection ends before.
+    pub fn try_chunks(&mut self, body: &mut Vec<u8>) -> Option<()> {
         loop {
-            let line = String::from_utf8(self.until(b"\r\n")).unwrap();
-            let size = usize::from_str_radix(line.trim_end().split(';').next().unwrap(), 16).unwrap();
+            let line = String::from_utf8(self.try_until(b"\r\n")?).unwrap();
+            let size = usize::from_str_radix(line.trim_end().split(';').next()?, 16).unwrap();
             if size == 0 {
-                while self.until(b"\r\n") != b"\r\n" {}
-                return body;
+                while self.try_until(b"\r\n")? != b"\r\n" {}
+                return Some(());
             }
-            body.extend(self.exactly(size));
-            assert_eq!(self.until(b"\r\n"), b"\r\n");
+            self.try_exactly(size, body)?;
+            assert_eq!(self.try_until(b"\r\n")?, b"\r\n");
         }
     }
 
     /// Reads up to and with `end`.
     pub fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        self.try_until(end).unwrap_or_else(|| {
+            let unread = String::from_utf8_lossy(&self.unread);
+            panic!("closed before {:?}: {unread:?}", String::from_utf8_lossy(end))
+        })
+    }
+
+    /// Reads up to and with `end`; nothing if the connection ends before.
+    pub fn try_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        let mut seen = 0;
         loop {
-            if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {
-                return self.unread.drain(..at + end.len()).collect();
+            let found = self.unread[seen..].windows(end.len()).position(|window| window == end);
+            if let Some(at) = found {
+                return Some(self.unread.drain(..seen + at + end.len()).collect());
             }
-            let unread = String::from_utf8_lossy(&self.unread).into_owned();
-            assert!(self.more() > 0, "closed before {:?}: {unread:?}", String::from_utf8_lossy(end));
+            seen = (self.unread.len() + 1).saturating_sub(end.len());
+            if self.more() == 0 {
+                return None;
+            }
         }
     }
 
     /// Reads so many bytes.
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.try_exactly(count, &mut bytes)
+            .unwrap_or_else(|| panic!("closed after {} of {count} bytes", bytes.len()));
+        bytes
+    }
+
+    /// Appends so many bytes; what there is and nothing if the connection ends before.
+    pub fn try_exactly(&mut self, count: usize, bytes: &mut Vec<u8>) -> Option<()> {
         while self.unread.len() < count {
-            assert!(self.more() > 0, "closed after {} of {count} bytes", self.unread.len());
+            if self.more() == 0 {
+                bytes.append(&mut self.unread);
+                return None;
+            }
         }
-        self.unread.drain(..count).collect()
+        bytes.extend(self.unread.drain(..count));
+        Some(())
     }
 
     /// Reads up to the end of the connection; a reset is an end, too.
@@ -136,11 +189,15 @@ impl Client {
     }
 
     fn more(&mut self) -> usize {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = [0; 64 * 1024];
         let count = match self.stream.read(&mut buffer) {
             Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!("{error}"),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.may_be_silent => {
+                self.is_silent = true;
+                0
+            }
+            Err(error) => panic!("{error}: {:?}", String::from_utf8_lossy(&self.unread)),
         };
         self.unread.extend_from_slice(&buffer[..count]);
         count

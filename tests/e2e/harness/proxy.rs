@@ -163,6 +163,16 @@ impl Proxy {
         self.ports[number]
     }
 
+    /// Whether it is the oracle and not the binary under test.
+    pub fn is_nginx(&self) -> bool {
+        self.program == Path::new("nginx")
+    }
+
+    /// The proxy's directory.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A file in the proxy's directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -43,7 +43,7 @@ pub fn proxy_pass(call: &mut Call<'_, '_>) -> Parsed<Pass> {
     let Some(rest) = strip_scheme(&url) else { return Err(bad_scheme(call, &url)) };
     let (endpoint, uri) =
         address::split(rest).map_err(|error| field.error(format!("{error} in upstream \"{rest}\"")))?;
-    if !uri.is_empty() {
+    if !uri.is_empty() && !has_variables(uri.as_bytes()) {
         uri_is_allowed(call)?;
     }
     // nginx resolves such a URL for each request; the host is known, so we need not.

@@ -138,8 +138,12 @@ impl Exchange {
             attempt.response_us.get_or_insert(now.as_micros() - attempt.started.as_micros());
         }
         let seat = self.proxy.seat.take();
-        if let Some(seat) = &seat {
-            seat.group.borrow_mut().settle(seat.server, outcome, now);
+        if let Some(seat) = &seat
+            && seat.group.borrow_mut().settle(seat.server, outcome, now)
+        {
+            let doing = self.proxy.phase.words();
+            let text = format_args!("upstream server temporarily disabled while {doing}");
+            self.log_error(crate::command::Level::Warn, &text, ctx);
         }
         self.proxy.phase = Phase::Idle;
         self.proxy.request_ended = false;

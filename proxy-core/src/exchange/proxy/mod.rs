@@ -83,6 +83,17 @@ enum Phase {
     Ended,
 }
 
+impl Phase {
+    /// What nginx calls it in its error log.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Idle | Self::Connecting => "connecting to upstream",
+            Self::Exchanging => "reading response header from upstream",
+            Self::Body | Self::Ended => "reading upstream",
+        }
+    }
+}
+
 impl Exchange {
     /// Begins to ask upstreams, once the request's body is there if it is to be there first.
     pub(crate) fn start_proxy(&mut self, buffer: bool, link: &mut Link, ctx: &mut Context) {
@@ -239,6 +250,11 @@ impl Exchange {
     /// A name was looked up.
     pub(crate) fn handle_resolved(&mut self, completion: Completion, link: &mut Link, ctx: &mut Context) {
         let _ = (completion, link, ctx);
+    }
+
+    /// What is being done at an upstream, in nginx's words; nothing where none is at work.
+    pub(crate) fn upstream_work(&self) -> Option<&'static str> {
+        self.proxy.conn.as_ref().map(|_| self.proxy.phase.words())
     }
 
     /// Ends the present attempt, if there is one, for reasons that are not the upstream's.

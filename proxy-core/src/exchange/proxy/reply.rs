@@ -12,7 +12,7 @@ use crate::error::UpstreamError;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::reply_body::{ReplyFraming, Room};
 use crate::exchange::request_body::Mode;
-use crate::exchange::{Exchange, Stage};
+use crate::exchange::{Carried, Exchange, Stage};
 use crate::h1::body::{BodyDecoder, Decoded};
 use crate::h1::{Parsed, ResponseLimits, parse_response};
 use crate::http::framing::{ResponseMeta, response_framing};
@@ -349,6 +349,7 @@ impl Exchange {
             return false;
         };
         let target = target.to_vec();
+        self.carried = Carried::of(head);
         self.facts.upstream_head = Some(head.clone());
         self.end_attempt(Outcome::Success, false, ctx);
         if self.method != Method::Head {
@@ -363,6 +364,24 @@ impl Exchange {
             }
         }
         true
+    }
+}
+
+impl Carried {
+    /// What nginx keeps of such a head.
+    fn of(head: &ResponseHead) -> Self {
+        const KEPT: [&[u8]; 5] =
+            [b"set-cookie", b"content-disposition", b"cache-control", b"expires", b"accept-ranges"];
+        let mut carried = Self::default();
+        for field in &head.fields {
+            let (name, value) = head.pair(field);
+            if field.id == HeaderId::ContentType {
+                carried.content_type = Chunk::from_vec(value.to_vec());
+            } else if KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) {
+                crate::h1::encode::field(&mut carried.lines, name, value);
+            }
+        }
+        carried
     }
 }
 

@@ -26,8 +26,8 @@ impl Exchange {
         let mut out = core::mem::take(&mut ctx.scratch);
         self.write_request_line(&mut out, proxy, &generation, ctx);
         self.write_set_headers(&mut out, proxy, &generation, ctx);
-        self.write_framing(&mut out);
         self.write_upgrade(&mut out, proxy);
+        self.write_framing(&mut out);
         if proxy.pass_request_headers {
             self.write_client_fields(&mut out, proxy);
         }
@@ -57,7 +57,7 @@ impl Exchange {
         if !is_target(out.get(start..).unwrap_or_default()) {
             // A blank or a line end, by way of a variable or a decoded URI, would end the target early.
             let raw = out.split_off(start);
-            escape_uri(&raw, out);
+            escape_blanks(&raw, out);
         }
         out.push(b' ');
         out.extend_from_slice(match proxy.http_version {
@@ -205,6 +205,19 @@ impl Facts {
 /// Whether nothing in it could end a request target early.
 fn is_target(target: &[u8]) -> bool {
     !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
+}
+
+/// Escapes what could end a request target early, and leaves its other parts what they are.
+fn escape_blanks(raw: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in raw {
+        if *byte > b' ' && *byte != 0x7f {
+            out.push(*byte);
+            continue;
+        }
+        let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+    }
 }
 
 /// A body up to this size goes behind its head in the same buffer.
