@@ -9,6 +9,8 @@
 //! - the README holds one fenced block that begins with `proxy-core/` and lists folders, one a line, each name with a
 //!   slash at its end, indented names below the name above them.
 
+#![allow(clippy::indexing_slicing, clippy::nonminimal_bool, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
