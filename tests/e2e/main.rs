@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "the harness has one crate to be public to")]
 
+mod attacks;
 mod differential;
 mod harness;
 mod process;
+mod streams;
