@@ -259,3 +259,89 @@ fn a_daemon_serves_before_its_starter_exits() {
     assert!(daemon.signal("-QUIT"));
     eventually("the daemon ends", || (!pid_path.exists()).then_some(()));
 }
+
+#[test]
+fn a_tunnel_survives_reloads() {
+    let upstream = crate::streams::echo();
+    let proxy = Ringgate::start(&proxying(upstream.port));
+    let mut client = Client::connect(proxy.port(0));
+    client.send(crate::streams::HANDSHAKE);
+    assert_eq!(client.reply("GET").status, 101);
+    assert_eq!(client.exactly(5), b"early");
+    for round in 1..=3 {
+        proxy.rewrite(&saying("new"));
+        proxy.signal("HUP");
+        proxy.wait_for("error.log", "is in force", round);
+        client.send("still");
+        assert_eq!(client.exactly(5), b"still");
+    }
+    assert_eq!(Client::fetch(proxy.port(0), "/").text(), "new");
+}
+
+#[test]
+fn it_listens_on_every_kind_of_address() {
+    use std::io::{Read as _, Write as _};
+    let proxy = Ringgate::start(
+        "events {} worker_processes 2; error_log @DIR@/error.log notice; http { access_log off; \
+         server { listen 127.0.0.2:@PORT0@; location / { return 200 \"v4 $server_addr\"; } } \
+         server { listen [::1]:@PORT0@; location / { return 200 \"v6 $server_addr\"; } } \
+         server { listen unix:@DIR@/socket; location / { return 200 \"unix $remote_addr\"; } } }",
+    );
+    let port = proxy.port(0);
+    let ask = |stream: &mut dyn ReadWrite| {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    // Each worker has its own sockets: ask often enough to meet both.
+    for _ in 0..8 {
+        assert_eq!(ask(&mut std::net::TcpStream::connect(("127.0.0.2", port)).unwrap()), "v4 127.0.0.2");
+        if let Ok(mut stream) = std::net::TcpStream::connect(("::1", port)) {
+            assert_eq!(ask(&mut stream), "v6 ::1");
+        }
+        let mut stream = std::os::unix::net::UnixStream::connect(proxy.file("socket")).unwrap();
+        assert_eq!(ask(&mut stream), "unix unix:");
+    }
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+/// Both of a socket's directions.
+trait ReadWrite: std::io::Read + std::io::Write {}
+
+impl<T: std::io::Read + std::io::Write> ReadWrite for T {}
+
+#[test]
+fn two_workers_share_the_work() {
+    let upstream = Upstream::saying("x");
+    let proxy = Ringgate::start(&format!("worker_processes 2; {}", proxying(upstream.port)));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let port = proxy.port(0);
+            thread::spawn(move || (0..20).all(|_| Client::fetch(port, "/").text() == "x"))
+        })
+        .collect();
+    assert!(clients.into_iter().all(|client| client.join().unwrap()));
+    proxy.wait_for("access.log", "\"GET / HTTP/1.1\" 200 1 ", 160);
+    proxy.signal("HUP");
+    proxy.wait_for("error.log", "is in force", 1);
+    assert_eq!(Client::fetch(proxy.port(0), "/").text(), "x");
+}
+
+#[test]
+fn it_runs_without_io_uring() {
+    let upstream = Upstream::saying("x");
+    let mut proxy = Ringgate::start_with_driver(&proxying(upstream.port), "epoll");
+    assert!(proxy.read("error.log").contains("driver epoll"), "{}", proxy.read("error.log"));
+    for _ in 0..10 {
+        assert_eq!(Client::fetch(proxy.port(0), "/").text(), "x");
+    }
+    let mut kept = Client::connect(proxy.port(0));
+    kept.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    kept.send(vec![b'x'; 100_000]);
+    assert_eq!(kept.reply("POST").text(), "x");
+    proxy.signal("HUP");
+    proxy.wait_for("error.log", "is in force", 1);
+    proxy.signal("QUIT");
+    assert!(proxy.wait().success());
+}

@@ -36,6 +36,11 @@ impl Ringgate {
         start(binary(), conf, &["-g", globals])
     }
 
+    /// As [`Self::start`], on the driver of this name.
+    pub fn start_with_driver(conf: &str, driver: &str) -> Proxy {
+        start(binary(), conf, &["RINGGATE_DRIVER", driver])
+    }
+
     /// The binary with these arguments, not started.
     pub fn command(args: &[&str]) -> Command {
         let mut command = Command::new(binary());
@@ -127,7 +132,11 @@ fn spawn(program: &Path, conf: &str, args: &[&str]) -> Proxy {
     let own = format!("daemon off; pid {}/nginx.pid; ", dir.path().display());
     let more: String = args.iter().skip_while(|arg| **arg != "-g").skip(1).take(1).copied().collect();
     let user = if is_root() && !more.contains("user ") { "user root; " } else { "" };
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    if let ["RINGGATE_DRIVER", driver] = args {
+        command.env("RINGGATE_DRIVER", driver);
+    }
+    let child = command
         .arg("-p")
         .arg(dir.path())
         .arg("-c")
