@@ -145,7 +145,7 @@ impl fmt::Display for ClientError {
             }
             Self::MethodNotAllowed => "client sent a method that is not allowed",
             Self::ExpectationFailed => "client sent unknown \"Expect\" header",
-            Self::Timeout => "client timed out",
+            Self::Timeout => "client timed out (110: Connection timed out)",
             Self::Closed => "client prematurely closed connection",
         })?;
         f.write_str(self.doing())

@@ -206,7 +206,12 @@ impl ClientConn {
                 } else {
                     error.status()
                 };
-                exchange.log_error(Level::Info, &error, ctx);
+                let part = if memchr::memchr(b'\n', bytes).is_some() { "headers" } else { "line" };
+                exchange.log_error(
+                    Level::Info,
+                    &format_args!("{error} while reading client request {part}"),
+                    ctx,
+                );
                 exchange.stage = Stage::Done(Ending::Abort);
             } else {
                 exchange.fail_client(error, &mut self.link, ctx);
@@ -389,7 +394,7 @@ fn prepare(exchange: &mut Exchange, generation: &Generation, default: ServerId) 
     let target = exchange.facts.head.target;
     let target = exchange.facts.head.bytes.slice(target.range());
     exchange.facts.set_target(route::normalise(&target, merge)?);
-    exchange.begin(meta, generation);
+    exchange.begin(meta);
     Ok(())
 }
 

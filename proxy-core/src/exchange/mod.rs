@@ -192,17 +192,19 @@ impl Exchange {
     }
 
     /// The head is understood: the phases may begin.
-    pub(crate) fn begin(&mut self, meta: RequestMeta, generation: &Generation) {
+    pub(crate) fn begin(&mut self, meta: RequestMeta) {
         self.body = RequestBody::new(meta.framing);
         self.keep_alive = meta.keep_alive;
         self.meta = meta;
-        if let Some(core) = self.core(generation) {
-            let keepalive = &core.keepalive;
-            let age_ms = self.facts.started.millis_since(self.facts.conn.accepted);
-            self.keep_alive &= !keepalive.timeout.is_zero()
-                && self.facts.conn_requests < keepalive.requests_max
-                && age_ms <= keepalive.time_max.0;
-        }
+    }
+
+    /// `keepalive_timeout`, `keepalive_requests` and `keepalive_time` of the location that answers have their say.
+    pub(crate) fn limit_keep_alive(&mut self, core: &CoreSettings) {
+        let keepalive = &core.keepalive;
+        let age_ms = self.facts.started.millis_since(self.facts.conn.accepted);
+        self.keep_alive &= !keepalive.timeout.is_zero()
+            && self.facts.conn_requests < keepalive.requests_max
+            && age_ms <= keepalive.time_max.0;
     }
 
     /// Whether nothing of the request is left unread.

@@ -28,6 +28,7 @@ impl Exchange {
         ctx: &mut Context,
     ) {
         let Some(core) = self.core(generation) else { return };
+        self.limit_keep_alive(core);
         begin_head(reply.status, reply.status.reason().as_bytes(), core, ctx);
         let out = &mut ctx.scratch;
         if reply.status != Status::NO_CONTENT && !reply.not_modified {
@@ -86,6 +87,7 @@ impl Exchange {
         let (Some(core), Some(proxy)) = (self.core(generation), self.proxy_settings(generation)) else {
             return;
         };
+        self.limit_keep_alive(core);
         let status = self.facts.reply.status;
         let own_reason = self.error_status.is_some();
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };

@@ -157,7 +157,7 @@ fn error_lines_tell_what_is_known() {
             "request: \"GET / HTTP/1.1\", host: \"\", referrer: \"\"",
         ),
         ("GE\u{1}T\u{1b}[2J\r\n", None, "client sent invalid method", "request: \"GE\\x01T\\x1B[2J\""),
-        ("", None, "client timed out", ""),
+        ("", None, "client timed out (110: Connection timed out)", ""),
     ] {
         let mut fixture = Fixture::new(request);
         fixture.facts.location = PROXY;
