@@ -42,7 +42,7 @@ macro_rules! files {
 }
 
 files! {
-    errors framing headers host limits logs redirects routing upstreams uri
+    errors files framing headers host limits logs redirects routing timeouts upgrade upstreams uri
 }
 
 fn directory() -> PathBuf {
