@@ -35,9 +35,15 @@ pub(super) fn of_parsed(bytes: &[u8], request: &Request<'_, '_>) -> Result<Line,
     checked(bytes, Span { start: method.start, len: end - method.start }, method, target, version)
 }
 
-/// Reads the line that `bytes` begins with, and where it ends; nothing if it is not whole yet.
-pub(super) fn parse(bytes: &[u8], line_bytes_max: usize) -> Result<Option<(Line, usize)>, ClientError> {
+/// Reads the line that `bytes` begins with, and where it ends; nothing if it is not whole yet. The empty lines before
+/// it count for the whole head's bound, and not for its own.
+pub(super) fn parse(
+    bytes: &[u8],
+    line_bytes_max: usize,
+    total_bytes_max: usize,
+) -> Result<Option<(Line, usize)>, ClientError> {
     let Some(start) = skip_empty_lines(bytes)? else { return Ok(None) };
+    let line_bytes_max = line_bytes_max.min(total_bytes_max.saturating_sub(start));
     let rest = bytes.get(start..).unwrap_or_default();
     let reach = rest.get(..line_bytes_max).unwrap_or(rest);
     match parse_reach(bytes, reach)? {

@@ -81,8 +81,7 @@ fn parse_slowly(
     fields: &mut Vec<Field>,
     limits: &HeadLimits,
 ) -> Result<Parsed<RequestHead>, ClientError> {
-    let Some((line, line_end)) = line::parse(bytes, limits.line_bytes_max.min(limits.total_bytes_max))?
-    else {
+    let Some((line, line_end)) = line::parse(bytes, limits.line_bytes_max, limits.total_bytes_max)? else {
         return Ok(Parsed::Partial);
     };
     let behind = bytes.get(line_end..).unwrap_or_default();
