@@ -107,7 +107,7 @@ fn silence_inherits_and_lists_are_replaced() {
     let fields = |proxy: &Proxy| -> Vec<String> {
         proxy.set_headers.fields.iter().map(|f| String::from_utf8_lossy(&f.name).into_owned()).collect()
     };
-    assert_eq!(fields(&all), ["Host", "A"]);
+    assert_eq!(fields(&all), ["A", "Host"]);
     assert_eq!(fields(&own), ["Host"]);
 }
 

@@ -141,7 +141,9 @@ impl Facts {
 
     /// What the target says.
     pub fn set_target(&mut self, target: Normalised) {
-        self.uri = target.path;
+        // `OPTIONS *` asks about the server as a whole: the location of `/` answers, and `*` is what is passed on.
+        let asterisk = target.path.as_slice() == b"*";
+        self.uri = if asterisk { Chunk::from_static(b"/") } else { target.path };
         self.args = target.args;
         self.has_args_mark = target.has_args_mark;
         self.uri_unchanged = true;
