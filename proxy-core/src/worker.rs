@@ -15,7 +15,7 @@ use crate::conn::{ClientConn, Link};
 use crate::exchange::ConnFacts;
 pub use crate::exchange::Pools;
 use crate::exchange::context::{Conn, Context, Generation};
-use crate::exchange::proxy::attempt::close_idle;
+use crate::exchange::proxy::attempt::{close_idle, retire};
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
@@ -82,11 +82,12 @@ impl Worker {
             Completion::OpenFile { file, .. }
             | Completion::ReadFile { file, .. }
             | Completion::WriteFile { file, .. } => self.complete_file(file, completion),
-            Completion::Resolve { id, .. } => {
-                if let Some(client) = self.ctx.resolves.remove(id.0) {
+            // Bounded by the clients there are: each waits for one name at the most.
+            Completion::Resolve { id, result } => {
+                for client in self.ctx.names.answered(id) {
                     self.with_client(client, |client, ctx| {
                         if let Some(exchange) = &mut client.exchange {
-                            exchange.handle_resolved(completion, &mut client.link, ctx);
+                            exchange.handle_resolved(id, &result, &mut client.link, ctx);
                         }
                         client.drive(ctx);
                     });
@@ -207,11 +208,10 @@ impl Worker {
         let old = Rc::clone(&self.ctx.generation);
         self.ctx.generation = Rc::new(Generation::new(config, Some(&old)));
         let new = Rc::clone(&self.ctx.generation);
-        for (place, group) in old.groups.iter().enumerate() {
+        for group in &old.groups {
             let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));
-            if !kept && place < old.groups.len() {
-                let idle = group.borrow_mut().pool.drain();
-                idle.into_iter().for_each(|id| close_idle(id, &mut self.ctx));
+            if !kept {
+                retire(group, &mut self.ctx);
             }
         }
         for key in self.ctx.conns.keys() {

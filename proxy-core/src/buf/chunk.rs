@@ -89,6 +89,9 @@ impl Chunk {
     pub fn slice(&self, range: Range<usize>) -> Self {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
+        if start == end {
+            return Self::empty();
+        }
         Self { memory: self.memory.clone(), start: self.start + clamp(start), len: clamp(end - start) }
     }
 
@@ -97,11 +100,18 @@ impl Chunk {
         let n = clamp(n).min(self.len);
         self.start += n;
         self.len -= n;
+        if self.len == 0 {
+            // No bytes keep no memory: a connection that waits would hold a block for nothing.
+            *self = Self::empty();
+        }
     }
 
     /// Drops all but the first `n` bytes from view.
     pub fn truncate(&mut self, n: usize) {
         self.len = self.len.min(clamp(n));
+        if self.len == 0 {
+            *self = Self::empty();
+        }
     }
 
     /// Appends `bytes` where that moves nothing: the memory is ours alone, ends where this slice ends, and has room.

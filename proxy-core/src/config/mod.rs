@@ -7,6 +7,7 @@
 mod access_log;
 mod core_settings;
 mod defaults;
+mod endpoint;
 mod listen;
 mod location;
 mod map;
@@ -27,6 +28,7 @@ pub use core_settings::{
     AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget, Expires,
     IfModifiedSince, Keepalive, Linger, LingeringClose, MimeTypes, Root, ServerTokens,
 };
+pub use endpoint::{Endpoint, HTTP_PORT, port_number};
 pub use listen::Listener;
 pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFiles};
 pub use map::{Map, MapValue};

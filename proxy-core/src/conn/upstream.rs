@@ -3,7 +3,6 @@
 use super::Link;
 use crate::buf::{Chain, Chunk};
 use crate::command::ConnId;
-use crate::config::UpstreamId;
 use crate::exchange::context::Context;
 use crate::exchange::proxy::Seat;
 use crate::h1::body::BodyDecoder;
@@ -15,7 +14,6 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(crate) struct UpstreamConn {
     pub(crate) link: Link,
-    pub(crate) upstream: UpstreamId,
     /// The group and the server in whose pool it waits.
     pub(crate) seat: Option<Seat>,
     pub(crate) opened: Instant,
@@ -28,10 +26,9 @@ pub(crate) struct UpstreamConn {
 }
 
 impl UpstreamConn {
-    pub(crate) fn new(id: ConnId, upstream: UpstreamId, now: Instant) -> Self {
+    pub(crate) fn new(id: ConnId, now: Instant) -> Self {
         Self {
             link: Link::new(id),
-            upstream,
             seat: None,
             opened: now,
             requests: 1,

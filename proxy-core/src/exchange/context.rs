@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::vars::Env;
 use super::{Exchange, Facts};
 use crate::buf::{Chunk, Pool};
-use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report, ResolveId};
+use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report};
 use crate::config::{AccessLog, Config, UpstreamId};
 use crate::conn::{ClientConn, UpstreamConn};
 use crate::http::Field;
@@ -25,6 +25,8 @@ use crate::slab::Slab;
 use crate::time::Now;
 use crate::timer::Wheel;
 use crate::upstream::Group;
+use crate::upstream::group::KeepLimits;
+use crate::upstream::names::Names;
 
 /// The memory that a worker's buffers come from. The driver reads into the same pools.
 #[derive(Clone)]
@@ -52,7 +54,8 @@ pub(crate) struct Context {
     pub(crate) pools: Pools,
     pub(crate) conns: Slab<Conn>,
     pub(crate) files: Slab<FileOwner>,
-    pub(crate) resolves: Slab<ConnId>,
+    /// Groups that are not in a configuration, and the names that are asked for.
+    pub(crate) names: Names,
     pub(crate) shared: Arc<Shared>,
     /// The configuration for whatever begins now.
     pub(crate) generation: Rc<Generation>,
@@ -103,7 +106,9 @@ impl Generation {
         let groups = config.upstreams.iter().map(|upstream| {
             let same = previous.and_then(|old| {
                 let place = old.config.upstreams.iter().position(|other| other.is_same_group(upstream))?;
-                old.groups.get(place).cloned()
+                let group = old.groups.get(place).cloned()?;
+                group.borrow_mut().limits = KeepLimits::of(upstream);
+                Some(group)
             });
             same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream))))
         });
@@ -162,7 +167,7 @@ impl Context {
             pools,
             conns: Slab::default(),
             files: Slab::default(),
-            resolves: Slab::default(),
+            names: Names::default(),
             shared,
             generation,
             scratch: Vec::with_capacity(4096),
@@ -304,13 +309,6 @@ impl Context {
         if self.files.remove(file.0).is_some() {
             self.commands.push_back(Command::CloseFile { file });
         }
-    }
-
-    /// Asks for a name's addresses.
-    pub(crate) fn resolve(&mut self, client: ConnId, name: Arc<str>) -> ResolveId {
-        let id = ResolveId(self.resolves.insert(client));
-        self.commands.push_back(Command::Resolve { id, name });
-        id
     }
 
     /// The bytes in `scratch` as a chunk, in a pool's block if they fit; `scratch` is empty afterwards.

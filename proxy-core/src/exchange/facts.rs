@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::buf::Chunk;
 use crate::command::{Address, ListenerId, Peer};
-use crate::config::{LocationId, MapId, ServerId, SlotId, UpstreamId};
+use crate::config::{LocationId, MapId, ServerId, SlotId};
 use crate::http::{RequestHead, ResponseHead, Status};
 use crate::route::{Captures, Normalised, Regex};
 use crate::time::Instant;
@@ -90,7 +90,7 @@ pub struct Facts {
     pub request_body: SmallVec<[Chunk; 1]>,
     /// The rate that `set $limit_rate` or X-Accel-Limit-Rate asked for, in bytes per second.
     pub limit_rate: Option<u64>,
-    /// `$proxy_host` and `$proxy_port` where the target was computed for this request.
+    /// The target, where it was computed for this request.
     pub dynamic_target: Option<DynamicTarget>,
     /// What was sent, or is about to be.
     pub reply: Reply,
@@ -193,13 +193,15 @@ pub type Slots = Vec<Option<Box<[u8]>>>;
 /// The values of `map`s that were looked up already: for one request a map keeps its first value.
 pub type MapMemo = SmallVec<[(MapId, SmallVec<[u8; 24]>); 1]>;
 
-/// The host and port of a `proxy_pass` URL that was computed for one request.
+/// A `proxy_pass` URL that was computed for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DynamicTarget {
     /// `$proxy_host`
     pub host: Box<[u8]>,
     /// `$proxy_port`
     pub port: Box<[u8]>,
+    /// What is asked for; empty for the request's own target.
+    pub uri: Box<[u8]>,
 }
 
 /// The reply as the client sees it.
@@ -220,8 +222,6 @@ pub struct Reply {
 /// One attempt at one server (`$upstream_*`). Durations are in microseconds.
 #[derive(Clone, Debug)]
 pub struct Try {
-    /// The group that the server belongs to; none where the address was computed for this request.
-    pub upstream: Option<UpstreamId>,
     /// The server's address; none if no server could be chosen, and then `name` is the group's.
     pub address: Option<Address>,
     /// What to print where there is no address.

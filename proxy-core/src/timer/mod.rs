@@ -33,6 +33,8 @@ pub enum Reason {
     Linger,
     /// `limit_rate`: the next part may be sent.
     RateLimit,
+    /// `resolver_timeout`: the upstream's name must be known.
+    Resolve,
     /// `proxy_connect_timeout`
     UpstreamConnect,
     /// `proxy_send_timeout`: the upstream must have taken something.

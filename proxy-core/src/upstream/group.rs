@@ -1,21 +1,39 @@
 //! One group's servers and their state on this worker.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
 use super::pool::Pool;
 use super::round_robin;
-use crate::command::Address;
+use crate::command::{Address, ConnId};
 use crate::config::{Upstream, UpstreamServer};
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 
 /// One group.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// What stands in logs where no server could be chosen.
+    pub(crate) name: Box<str>,
     pub(crate) servers: Vec<Server>,
     /// Connections that wait to be used again.
     pub(crate) pool: Pool,
+    /// How long a connection may be used.
+    pub(crate) limits: KeepLimits,
+    /// Nobody asks this group any more: what comes back from an exchange is closed.
+    retired: bool,
+}
+
+/// When a connection is not kept any longer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepLimits {
+    /// `keepalive_requests`
+    pub(crate) requests: u64,
+    /// `keepalive_time`
+    pub(crate) time: Millis,
+    /// `keepalive_timeout`
+    pub(crate) timeout: Millis,
 }
 
 /// One server's state.
@@ -82,7 +100,18 @@ impl Group {
     pub(crate) fn new(config: &Upstream) -> Self {
         let servers = config.servers.iter().map(Server::new).collect::<Vec<_>>();
         let pool = Pool::new(config.keepalive, servers.len());
-        Self { servers, pool }
+        Self { name: config.name.clone(), servers, pool, limits: KeepLimits::of(config), retired: false }
+    }
+
+    /// Nobody will ask this group any more. Returns the connections to close.
+    pub(crate) fn retire(&mut self) -> Vec<ConnId> {
+        self.retired = true;
+        self.pool.drain()
+    }
+
+    /// Whether a connection that has served so much and for so long may wait for more.
+    pub(crate) fn may_keep(&self, requests: u64, opened: Instant, now: Instant) -> bool {
+        !self.retired && requests < self.limits.requests && now <= opened + self.limits.time
     }
 
     /// Chooses the next server and counts a connection to it; none when all are down, out or tried.
@@ -128,9 +157,25 @@ impl Group {
         }
     }
 
+    /// Whether its servers are just these, in whatever order.
+    pub(crate) fn has_addresses(&self, addresses: &[Address]) -> bool {
+        self.servers.len() == addresses.len()
+            && self.servers.iter().all(|server| addresses.contains(&server.config.address))
+    }
+
     /// The address of a server.
     pub(crate) fn address(&self, index: usize) -> Option<&Address> {
         self.servers.get(index).map(|server| &server.config.address)
+    }
+}
+
+impl KeepLimits {
+    pub(crate) const fn of(config: &Upstream) -> Self {
+        Self {
+            requests: config.keepalive_requests,
+            time: config.keepalive_time,
+            timeout: config.keepalive_timeout,
+        }
     }
 }
 

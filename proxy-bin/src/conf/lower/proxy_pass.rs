@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use proxy_core::config::{LocationKind, RedirectRule, Target, TargetUri, Template};
 
-use super::address::{self, Endpoint};
+use super::address;
 use super::context::Call;
 use super::template::{compile, compile_bytes, has_variables};
 use crate::conf::value::Parsed;
-
-const HTTP_PORT: u16 = 80;
 
 /// A `proxy_pass`, compiled.
 #[derive(Clone, Debug)]
@@ -56,7 +54,7 @@ pub fn proxy_pass(call: &mut Call<'_, '_>) -> Parsed<Pass> {
     };
     let upstream =
         call.cx.upstreams.reference(call.cx.env, field, &endpoint, rest, &mut call.cx.diagnostics)?;
-    let (proxy_host, proxy_port) = host_and_port(&endpoint);
+    let (proxy_host, proxy_port) = endpoint.proxy_host_and_port();
     let base = url.get(..url.len() - uri.len()).unwrap_or_default();
     let default_redirect = (!has_variables(uri.as_bytes())).then(|| default_redirect(call, base, uri));
     Ok(Pass {
@@ -131,20 +129,6 @@ fn uri_is_allowed(call: &Call<'_, '_>) -> Parsed<()> {
 /// `?x` means `/?x`.
 fn with_slash(uri: &str) -> String {
     if uri.starts_with('/') { uri.into() } else { format!("/{uri}") }
-}
-
-/// `$proxy_host` and `$proxy_port`.
-fn host_and_port(endpoint: &Endpoint) -> (String, String) {
-    match endpoint {
-        Endpoint::Unix(_) => ("localhost".into(), String::new()),
-        Endpoint::Host { host, port } => {
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            match port {
-                None | Some(HTTP_PORT) => (host, HTTP_PORT.to_string()),
-                Some(port) => (format!("{host}:{port}"), port.to_string()),
-            }
-        }
-    }
 }
 
 /// `proxy_redirect default`: the URL becomes the location, or without a URI the host becomes the root.

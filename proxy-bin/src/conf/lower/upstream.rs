@@ -72,11 +72,7 @@ impl Upstreams {
                 Some(port) => Err(field.error(format!("upstream \"{host}\" may not have port {port}"))),
             };
         }
-        let name = match endpoint {
-            Endpoint::Host { host, port } if host.contains(':') => format!("[{host}]:{}", port.unwrap_or(80)),
-            Endpoint::Host { host, port } => format!("{host}:{}", port.unwrap_or(80)),
-            Endpoint::Unix(path) => format!("unix:{path}"),
-        };
+        let name = endpoint.authority();
         if let Some(id) = self.literal.get(&name) {
             return Ok(*id);
         }

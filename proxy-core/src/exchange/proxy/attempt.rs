@@ -2,53 +2,49 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use core::cell::RefCell;
 
 use super::{Phase, Seat};
-use crate::command::{CloseHow, Command, ConnId, ConnectOptions};
-use crate::config::{Proxy, Target, UpstreamId};
+use crate::command::{Address, CloseHow, Command, ConnId, ConnectOptions};
+use crate::config::Proxy;
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
-use crate::exchange::context::{Conn, Context, Generation};
+use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
 use crate::timer::Reason;
-use crate::upstream::Outcome;
+use crate::upstream::{Group, Outcome};
 
 impl Exchange {
     /// Asks the next server; ends with 502 if there is none.
     pub(crate) fn next_attempt(&mut self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let Some(group) = self.find_group(proxy, &generation, link, ctx) else { return };
         let now = ctx.now.instant;
         let began = *self.proxy.began.get_or_insert(now);
-        let upstream = match &proxy.target {
-            Target::Upstream(id) => *id,
-            Target::Dynamic(_) => return self.attempt_failed(UpstreamError::NoLiveServers, link, ctx),
-        };
-        let Some(group) = generation.group(upstream) else { return };
         let exhausted =
             proxy.next_upstream.tries_max > 0 && self.proxy.tries >= proxy.next_upstream.tries_max;
         let total = proxy.next_upstream.timeout_total;
         let late = self.proxy.tries > 0 && !total.is_zero() && now > began + total;
         let chosen =
             if exhausted || late { None } else { group.borrow_mut().choose(&mut self.proxy.tried, now) };
-        let Some(server) = chosen else { return self.no_server_left(upstream, &generation, link, ctx) };
+        let Some(server) = chosen else { return self.no_server_left(&group, link, ctx) };
         self.proxy.tries += 1;
-        self.proxy.seat = Some(Seat { group: Rc::clone(group), server });
-        self.open_try(upstream, server, &generation, ctx);
+        let address = group.borrow().address(server).cloned();
+        self.open_try(address, ctx);
         let pooled = group.borrow_mut().pool.take(server);
+        self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
             Some(conn) => self.proxy.conn = Some(conn),
-            None => self.connect(upstream, proxy, link, ctx),
+            None => self.connect(proxy, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
             self.begin_request(ctx);
         }
     }
 
-    fn open_try(&mut self, upstream: UpstreamId, server: usize, generation: &Generation, ctx: &Context) {
-        let address = generation.group(upstream).and_then(|group| group.borrow().address(server).cloned());
+    fn open_try(&mut self, address: Option<Address>, ctx: &Context) {
         self.facts.tries.push(Try {
-            upstream: Some(upstream),
             address,
             name: "".into(),
             status: None,
@@ -63,12 +59,12 @@ impl Exchange {
         });
     }
 
-    fn connect(&mut self, upstream: UpstreamId, proxy: &Proxy, link: &Link, ctx: &mut Context) {
+    fn connect(&mut self, proxy: &Proxy, link: &Link, ctx: &mut Context) {
         let Some(attempt) = self.facts.tries.last_mut() else { return };
         attempt.connect_us = None;
         let Some(address) = attempt.address.clone() else { return };
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
-        let mut conn = Box::new(UpstreamConn::new(id, upstream, ctx.now.instant));
+        let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
         let options = ConnectOptions { bind: proxy.bind, keepalive: proxy.socket_keepalive };
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
@@ -99,29 +95,19 @@ impl Exchange {
         }
     }
 
-    fn no_server_left(
-        &mut self,
-        upstream: UpstreamId,
-        generation: &Generation,
-        link: &mut Link,
-        ctx: &mut Context,
-    ) {
+    fn no_server_left(&mut self, group: &RefCell<Group>, link: &mut Link, ctx: &mut Context) {
         let error = match self.proxy.fault {
             Some(error) => error,
             None => {
-                let group = generation.config.upstream(upstream);
-                let name = group.map(|group| group.name.clone()).unwrap_or_default();
-                self.open_try(upstream, usize::MAX, generation, ctx);
+                self.open_try(None, ctx);
                 if let Some(attempt) = self.facts.tries.last_mut() {
-                    attempt.name = name;
+                    attempt.name.clone_from(&group.borrow().name);
                     attempt.connect_us = None;
                     attempt.response_us = Some(0);
                     attempt.status = Some(UpstreamError::NoLiveServers.status());
                 }
                 self.log_error(crate::command::Level::Error, &UpstreamError::NoLiveServers, ctx);
-                if let Some(group) = generation.group(upstream) {
-                    group.borrow_mut().forgive();
-                }
+                group.borrow_mut().forgive();
                 UpstreamError::NoLiveServers
             }
         };
@@ -149,7 +135,7 @@ impl Exchange {
         self.proxy.request_ended = false;
         let Some(mut conn) = self.proxy.conn.take() else { return };
         match seat {
-            Some(seat) if reusable && !ctx.draining => keep(conn, &seat, &self.generation, ctx),
+            Some(seat) if reusable && !ctx.draining => keep(conn, &seat, ctx),
             _ => {
                 ctx.conns.remove(conn.link.id.0);
                 conn.link.close(CloseHow::Graceful, ctx);
@@ -187,20 +173,15 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
 }
 
 /// Puts a connection into its group's pool, or closes it where the group's limits say so.
-fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, generation: &Generation, ctx: &mut Context) {
+fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, ctx: &mut Context) {
     let now = ctx.now.instant;
     let id = conn.link.id;
-    let limits = generation.config.upstream(conn.upstream);
-    let worn = limits.is_none_or(|limits| {
-        conn.requests >= limits.keepalive_requests || now > conn.opened + limits.keepalive_time
-    });
-    if worn {
+    if !seat.group.borrow().may_keep(conn.requests, conn.opened, now) {
         ctx.conns.remove(id.0);
         return conn.link.close(CloseHow::Graceful, ctx);
     }
-    if let Some(limits) = limits {
-        conn.link.set_deadline(limits.keepalive_timeout, Reason::UpstreamIdle, ctx);
-    }
+    let timeout = seat.group.borrow().limits.timeout;
+    conn.link.set_deadline(timeout, Reason::UpstreamIdle, ctx);
     conn.seat = Some(seat.clone());
     conn.reset();
     conn.want_recv(ctx);
@@ -210,6 +191,12 @@ fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, generation: &Generation, ctx: 
     if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id, now) {
         close_idle(evicted, ctx);
     }
+}
+
+/// Lets a group go that no request asks any more.
+pub(crate) fn retire(group: &RefCell<Group>, ctx: &mut Context) {
+    let idle = group.borrow_mut().retire();
+    idle.into_iter().for_each(|id| close_idle(id, ctx));
 }
 
 /// Closes a connection that waits in no pool any more.

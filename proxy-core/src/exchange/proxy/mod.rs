@@ -7,12 +7,14 @@
 //!              └──── from the pool ──┘  │
 //!                                       └─ 101 ─► Tunnel
 //! ```
+//! - [`dynamic`]: which servers there are, where only the request tells.
 //! - [`attempt`]: which server, which connection.
 //! - [`request`]: the head that it gets.
 //! - [`reply`]: what it answers.
 //! - [`failure`]: whose fault it was, and whether another server is asked.
 
 pub(crate) mod attempt;
+mod dynamic;
 mod failure;
 mod reply;
 mod request;
@@ -25,6 +27,7 @@ use super::context::Context;
 use super::request_body::Mode;
 use super::{Exchange, Stage};
 use crate::command::{Completion, ConnId, IoError, Room};
+use crate::config::Endpoint;
 use crate::conn::link::Ended;
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
@@ -32,6 +35,7 @@ use crate::http::framing::BodyFraming;
 use crate::time::Instant;
 use crate::timer::Reason;
 use crate::upstream::{Group, Tried};
+use dynamic::Waiting;
 
 /// What is known while upstreams are asked.
 #[derive(Debug, Default)]
@@ -40,6 +44,10 @@ pub(crate) struct ProxyRun {
     pub(crate) conn: Option<Box<UpstreamConn>>,
     pub(crate) seat: Option<Seat>,
     phase: Phase,
+    /// Whom the evaluated URL names.
+    endpoint: Option<Endpoint>,
+    /// The servers to choose from, once they are known.
+    group: Option<Rc<RefCell<Group>>>,
     tried: Tried,
     tries: u32,
     /// When the first server was asked.
@@ -73,6 +81,8 @@ enum Phase {
     /// No server was chosen.
     #[default]
     Idle,
+    /// The name of the servers is being looked up.
+    Resolving(Waiting),
     /// The connection is being made.
     Connecting,
     /// The request goes out and the head is awaited.
@@ -87,7 +97,7 @@ impl Phase {
     /// What nginx calls it in its error log.
     const fn words(self) -> &'static str {
         match self {
-            Self::Idle | Self::Connecting => "connecting to upstream",
+            Self::Idle | Self::Resolving(_) | Self::Connecting => "connecting to upstream",
             Self::Exchanging => "reading response header from upstream",
             Self::Body | Self::Ended => "reading upstream",
         }
@@ -97,6 +107,9 @@ impl Phase {
 impl Exchange {
     /// Begins to ask upstreams, once the request's body is there if it is to be there first.
     pub(crate) fn start_proxy(&mut self, buffer: bool, link: &mut Link, ctx: &mut Context) {
+        if !self.evaluate_target(link, ctx) {
+            return;
+        }
         self.want_request_body(if buffer { Mode::Buffer } else { Mode::Stream }, link, ctx);
         self.stage = if buffer && !self.body.is_complete() { Stage::Gather } else { Stage::Proxy };
         if self.stage == Stage::Gather {
@@ -183,10 +196,14 @@ impl Exchange {
                 Phase::Exchanging | Phase::Body if self.proxy.request_ended && !starved => {
                     conn.link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
                 }
-                Phase::Idle | Phase::Exchanging | Phase::Body | Phase::Ended => conn.link.deadline.clear(),
+                Phase::Idle | Phase::Resolving(_) | Phase::Exchanging | Phase::Body | Phase::Ended => {
+                    conn.link.deadline.clear();
+                }
             }
         }
-        if link.is_sending() && self.head_sent {
+        if let Phase::Resolving(waiting) = self.proxy.phase {
+            link.set_deadline_at(waiting.until, Reason::Resolve, ctx);
+        } else if link.is_sending() && self.head_sent {
             if let Some(core) = self.core(&generation) {
                 link.set_deadline(core.send_timeout, Reason::ClientSend, ctx);
             }
@@ -242,14 +259,10 @@ impl Exchange {
             | Reason::ClientSend
             | Reason::Keepalive
             | Reason::Linger
-            | Reason::RateLimit => UpstreamError::RecvTimeout,
+            | Reason::RateLimit
+            | Reason::Resolve => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);
-    }
-
-    /// A name was looked up.
-    pub(crate) fn handle_resolved(&mut self, completion: Completion, link: &mut Link, ctx: &mut Context) {
-        let _ = (completion, link, ctx);
     }
 
     /// What is being done at an upstream, in nginx's words; nothing where none is at work.
@@ -259,6 +272,7 @@ impl Exchange {
 
     /// Ends the present attempt, if there is one, for reasons that are not the upstream's.
     pub(crate) fn abandon_upstream(&mut self, ctx: &mut Context) {
+        self.stop_resolving(ctx);
         self.end_attempt(crate::upstream::Outcome::Neutral, false, ctx);
     }
 
@@ -268,6 +282,7 @@ impl Exchange {
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.last_of_group = true;
         }
+        self.facts.dynamic_target = None;
         self.proxy = ProxyRun { body_gone: self.proxy.body_gone, ..ProxyRun::default() };
     }
 }

@@ -174,6 +174,9 @@ impl Exchange {
 impl Facts {
     /// What an upstream is asked for: the client's target as it came, or what `proxy_pass` makes of it.
     pub(crate) fn write_upstream_target(&self, proxy: &Proxy, env: &Env<'_>, out: &mut Vec<u8>) {
+        if let Some(target) = self.dynamic_target.as_ref().filter(|target| !target.uri.is_empty()) {
+            return out.extend_from_slice(&target.uri);
+        }
         match &proxy.uri {
             TargetUri::Unchanged if self.uri_unchanged && self.raw_is_valid => {
                 return out.extend_from_slice(&self.raw);

@@ -12,7 +12,7 @@ use crate::buf::Chunk;
 use crate::command::{Address, ListenerId, Peer};
 use crate::config::{
     Config, Content, CoreSettings, Location, LocationId, LocationKind, Map, MapId, Piece, Proxy, Root,
-    Server, SlotId, Template, UpstreamId, Variable, VariableName,
+    Server, SlotId, Template, Variable, VariableName,
 };
 use crate::exchange::{ConnFacts, Facts, Try};
 use crate::h1::{HeadLimits, Parsed, parse_request};
@@ -148,7 +148,6 @@ impl Fixture {
     ) {
         let [connect_us, header_us, response_us] = times_us;
         self.facts.tries.push(Try {
-            upstream: Some(UpstreamId(0)),
             name: address.as_ref().err().copied().unwrap_or_default().into(),
             address: address.ok(),
             status: Some(Status(status)),

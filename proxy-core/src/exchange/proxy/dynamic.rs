@@ -1,0 +1,229 @@
+//! `proxy_pass` whose URL holds variables: the server is only known when the request is there.
+//!
+//! ```text
+//! URL ─► endpoint ─┬─ a group of the configuration has this name ──────────┐
+//!                  ├─ this worker knows its addresses ─────────────────────┤
+//!                  ├─ it is an address ────────────────────────────────────┼─► group ─► next_attempt
+//!                  └─ Resolving ─┬─ answer ────────────────────────────────┘
+//!                                └─ failure, RESOLVE_TIMEOUT ─► 502
+//! ```
+//! The order is nginx's (`ngx_http_proxy_eval`, `ngx_http_upstream_init_request`). The URL is evaluated before the
+//! request's body is read, the name is looked up after it.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use super::Phase;
+use crate::command::{Address, Command, ConnId, Level, ResolveError, ResolveId};
+use crate::config::{Endpoint, HTTP_PORT, Proxy, Target};
+use crate::conn::Link;
+use crate::exchange::context::{Context, Generation};
+use crate::exchange::proxy::attempt::retire;
+use crate::exchange::{DynamicTarget, Exchange};
+use crate::http::Status;
+use crate::time::{Instant, Millis};
+use crate::timer::Reason;
+use crate::upstream::names::{Asked, SharedGroup};
+
+/// `resolver_timeout`'s default: how long a name is waited for.
+const RESOLVE_TIMEOUT: Millis = Millis::from_secs(30);
+
+const HTTP_SCHEME: &[u8] = b"http://";
+
+/// An exchange's place among those who wait for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    id: ResolveId,
+    client: ConnId,
+    /// When it gives up.
+    pub(super) until: Instant,
+}
+
+impl Exchange {
+    /// Evaluates the URL, if it holds variables. Returns whether the exchange goes on.
+    pub(super) fn evaluate_target(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
+        let generation = Rc::clone(&self.generation);
+        let Some(Proxy { target: Target::Dynamic(url), .. }) = self.proxy_settings(&generation) else {
+            return true;
+        };
+        let url = self.evaluate(url, &generation, ctx);
+        match parse(&url) {
+            Ok((endpoint, uri)) => {
+                let (host, port) = endpoint.proxy_host_and_port();
+                let target = DynamicTarget { host: boxed(host), port: boxed(port), uri };
+                self.facts.dynamic_target = Some(target);
+                self.proxy.endpoint = Some(endpoint);
+                true
+            }
+            Err(message) => {
+                self.log_error(Level::Error, &message, ctx);
+                self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+                false
+            }
+        }
+    }
+
+    /// The servers to choose from; none where the exchange waits for them, or has failed.
+    pub(super) fn find_group(
+        &mut self,
+        proxy: &Proxy,
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> Option<SharedGroup> {
+        if let Some(group) = &self.proxy.group {
+            return Some(Rc::clone(group));
+        }
+        let group = match &proxy.target {
+            Target::Upstream(id) => generation.group(*id).cloned(),
+            Target::Dynamic(_) => self.find_dynamic_group(generation, link, ctx),
+        };
+        self.proxy.group.clone_from(&group);
+        group
+    }
+
+    fn find_dynamic_group(
+        &mut self,
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> Option<SharedGroup> {
+        let endpoint = self.proxy.endpoint.clone()?;
+        if let Some(group) = generation.group_of(&endpoint) {
+            return Some(Rc::clone(group));
+        }
+        let authority = endpoint.authority().to_ascii_lowercase();
+        let now = ctx.now.instant;
+        if let Some(group) = ctx.names.find(&authority, now) {
+            return Some(group);
+        }
+        if let Some(address) = endpoint.literal() {
+            return Some(keep(&authority, &[address], false, ctx));
+        }
+        if let Endpoint::Host { host, .. } = &endpoint {
+            self.resolve(host, link, ctx);
+        }
+        None
+    }
+
+    fn resolve(&mut self, host: &str, link: &mut Link, ctx: &mut Context) {
+        let name: Arc<str> = host.to_ascii_lowercase().into();
+        let id = match ctx.names.ask(link.id, &name) {
+            Asked::First(id) => {
+                ctx.commands.push_back(Command::Resolve { id, name });
+                id
+            }
+            Asked::Again(id) => id,
+            Asked::Refused => {
+                return self.fail_resolve("too many names are being resolved", link, ctx);
+            }
+        };
+        let until = ctx.now.instant + RESOLVE_TIMEOUT;
+        self.proxy.phase = Phase::Resolving(Waiting { id, client: link.id, until });
+    }
+
+    /// A name was looked up.
+    pub(crate) fn handle_resolved(
+        &mut self,
+        id: ResolveId,
+        answer: &Result<Vec<IpAddr>, ResolveError>,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
+        if !matches!(self.proxy.phase, Phase::Resolving(waiting) if waiting.id == id) {
+            return;
+        }
+        self.proxy.phase = Phase::Idle;
+        link.deadline.clear_if(Reason::Resolve);
+        let Some(endpoint @ Endpoint::Host { port, .. }) = &self.proxy.endpoint else { return };
+        match answer {
+            Ok(ips) if ips.is_empty() => self.fail_resolve("Host not found", link, ctx),
+            Ok(ips) => {
+                let port = port.unwrap_or(HTTP_PORT);
+                let authority = endpoint.authority().to_ascii_lowercase();
+                let address = |ip: &IpAddr| Address::Ip(SocketAddr::new(*ip, port));
+                let addresses: Vec<_> = ips.iter().map(address).collect();
+                self.proxy.group = Some(keep(&authority, &addresses, true, ctx));
+            }
+            Err(error) => self.fail_resolve(&error.reason, link, ctx),
+        }
+    }
+
+    /// The name was waited for long enough.
+    pub(crate) fn handle_resolve_timeout(&mut self, link: &mut Link, ctx: &mut Context) {
+        if matches!(self.proxy.phase, Phase::Resolving(_)) {
+            self.fail_resolve("110: Operation timed out", link, ctx);
+        }
+    }
+
+    /// The exchange has no use for the name any more.
+    pub(super) fn stop_resolving(&mut self, ctx: &mut Context) {
+        if let Phase::Resolving(waiting) = self.proxy.phase {
+            ctx.names.leave(waiting.id, waiting.client);
+            self.proxy.phase = Phase::Idle;
+        }
+    }
+
+    fn fail_resolve(&mut self, reason: &str, link: &mut Link, ctx: &mut Context) {
+        let host = match &self.proxy.endpoint {
+            Some(Endpoint::Host { host, .. }) => host.as_str(),
+            Some(Endpoint::Unix(_)) | None => "",
+        };
+        let message = format!("{host} could not be resolved ({reason})");
+        self.log_error(Level::Error, &message, ctx);
+        self.fail_status(Status::BAD_GATEWAY, link, ctx);
+    }
+}
+
+impl Generation {
+    /// The group that an evaluated URL names: an `upstream` block by its bare name, or the same literal address as
+    /// another location's.
+    fn group_of(&self, endpoint: &Endpoint) -> Option<&SharedGroup> {
+        let Endpoint::Host { host, port } = endpoint else { return None };
+        let authority = endpoint.authority();
+        let place = self.config.upstreams.iter().position(|upstream| {
+            if upstream.explicit {
+                port.is_none() && upstream.name.eq_ignore_ascii_case(host)
+            } else {
+                !upstream.servers.is_empty() && upstream.name.eq_ignore_ascii_case(&authority)
+            }
+        })?;
+        self.groups.get(place)
+    }
+}
+
+/// Keeps a group, and lets go of the one that it replaces.
+fn keep(authority: &str, addresses: &[Address], looked_up: bool, ctx: &mut Context) -> SharedGroup {
+    let (group, gone) = ctx.names.keep(authority, addresses, looked_up, ctx.now.instant);
+    if let Some(gone) = gone {
+        retire(&gone, ctx);
+    }
+    group
+}
+
+/// Splits an evaluated URL into who is asked and what for (empty for the request's own target).
+///
+/// # Errors
+/// nginx's words for the error log.
+fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
+    let rest = match url.split_at_checked(HTTP_SCHEME.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(HTTP_SCHEME) && !rest.is_empty() => rest,
+        Some(_) | None => return Err(format!("invalid URL prefix in \"{}\"", String::from_utf8_lossy(url))),
+    };
+    let (endpoint, at) = Endpoint::split(rest)
+        .map_err(|error| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest)))?;
+    let mut uri = rest.get(at..).unwrap_or_default().to_vec();
+    if uri.first() == Some(&b'?') {
+        uri.insert(0, b'/');
+    }
+    Ok((endpoint, uri.into()))
+}
+
+fn boxed(text: String) -> Box<[u8]> {
+    text.into_bytes().into()
+}
