@@ -226,9 +226,9 @@ fn servers_share_listeners_and_the_first_or_the_chosen_is_the_default() {
 #[test]
 fn variables_of_the_request_itself_can_be_set() {
     let config = http("server { set $args a=b; set $limit_rate 4k; set $Mine x; set $mine y; }");
-    let targets = config.servers[0].rewrite.iter().map(|op| match op {
-        RewriteOp::Set { target, .. } => *target,
-        other => panic!("{other:?}"),
+    let targets = config.servers[0].rewrite.iter().map(|op| {
+        let RewriteOp::Set { target, .. } = op else { panic!("{op:?}") };
+        *target
     });
     let mine = SetTarget::Slot(SlotId(0));
     assert_eq!(targets.collect::<Vec<_>>(), [SetTarget::Args, SetTarget::LimitRate, mine, mine]);
