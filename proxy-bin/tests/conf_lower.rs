@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Balance, Condition, Config, Content, ErrorPageCode, ErrorPageTarget, LocationKind, LogSink, LogTarget,
-    Piece, Proxy, RedirectRule, RewriteOp, Root, SlotId, Target, TargetUri, Template, UpgradePolicy,
-    Variable,
+    Piece, Proxy, RedirectRule, RewriteOp, Root, SetTarget, SlotId, Target, TargetUri, Template,
+    UpgradePolicy, Variable,
 };
 use proxy_core::http::HeaderId;
 use proxy_core::time::Millis;
@@ -224,13 +224,24 @@ fn servers_share_listeners_and_the_first_or_the_chosen_is_the_default() {
 }
 
 #[test]
+fn variables_of_the_request_itself_can_be_set() {
+    let config = http("server { set $args a=b; set $limit_rate 4k; set $Mine x; set $mine y; }");
+    let targets = config.servers[0].rewrite.iter().map(|op| {
+        let RewriteOp::Set { target, .. } = op else { panic!("{op:?}") };
+        *target
+    });
+    let mine = SetTarget::Slot(SlotId(0));
+    assert_eq!(targets.collect::<Vec<_>>(), [SetTarget::Args, SetTarget::LimitRate, mine, mine]);
+}
+
+#[test]
 fn rewrite_directives_become_a_program() {
     let config = http(
         "server { set $a x; if ($a = 'x') { set $b $a$1; return 301 /$b; } rewrite ^/o(.*) /n$1? last; \
          location / { proxy_pass http://127.0.0.1; if ($http_x ~* (?<word>y)) { add_header W $word; } } }",
     );
     let [
-        RewriteOp::Set { slot: SlotId(0), .. },
+        RewriteOp::Set { target: SetTarget::Slot(SlotId(0)), .. },
         RewriteOp::If { condition, body, location },
         RewriteOp::Rewrite { drop_args, .. },
     ] = &config.servers[0].rewrite[..]

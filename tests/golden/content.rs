@@ -60,6 +60,11 @@ impl Resolve for Nobody {
 }
 
 fn config() -> Arc<Config> {
+    compiled(include_bytes!("content/site.conf"))
+}
+
+/// A configuration that is good.
+pub(crate) fn compiled(text: &[u8]) -> Arc<Config> {
     let env = Environment {
         prefix: Path::new("/p"),
         error_log: Path::new("logs/error.log"),
@@ -73,9 +78,8 @@ fn config() -> Arc<Config> {
         generation: 1,
         resolve: &Nobody,
     };
-    let text = include_bytes!("content/site.conf").to_vec();
-    let compiled =
-        compile(&Memory { files: vec![("/c/n.conf".into(), text)] }, Path::new("/c/n.conf"), None, &env);
+    let files = vec![("/c/n.conf".into(), text.to_vec())];
+    let compiled = compile(&Memory { files }, Path::new("/c/n.conf"), None, &env);
     let said: Vec<_> = compiled.diagnostics.iter().map(|d| d.headline(&compiled.sources)).collect();
     assert!(compiled.is_good(), "{said:?}");
     Arc::new(compiled.lowered.config)

@@ -5,6 +5,7 @@
 
 mod cases;
 mod content;
+mod dynamic;
 mod fuzz;
 mod h1;
 mod route;

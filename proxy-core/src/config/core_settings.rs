@@ -85,8 +85,13 @@ pub enum IfModifiedSince {
 pub enum Root {
     /// `root`: the URI is appended.
     Root(Template),
-    /// `alias`: what the location matched is replaced.
-    Alias(Template),
+    /// `alias`: what its own location matched is replaced, also in the locations inside of it.
+    Alias {
+        /// What stands there instead.
+        path: Template,
+        /// How many bytes of the URI are replaced; none in a regex location, where `path` is all of it.
+        replaces: Option<usize>,
+    },
 }
 
 /// `types`: file name extensions (lower case) to media types.

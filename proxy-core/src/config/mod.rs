@@ -37,7 +37,7 @@ pub use proxy::{
     BodyBuffering, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion,
     RedirectRule, SetHeader, SetHeaders, Target, TargetUri, UpgradePolicy,
 };
-pub use rewrite::{Condition, FileTest, Flag, RewriteOp};
+pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
 pub use upstream::{Balance, Upstream, UpstreamServer};

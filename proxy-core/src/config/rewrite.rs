@@ -30,7 +30,7 @@ pub enum RewriteOp {
     /// `set`
     Set {
         /// The variable.
-        slot: SlotId,
+        target: SetTarget,
         /// Its new value.
         value: Template,
     },
@@ -45,6 +45,17 @@ pub enum RewriteOp {
     },
     /// `break`
     Break,
+}
+
+/// What `set` gives a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetTarget {
+    /// A variable of the configuration's own.
+    Slot(SlotId),
+    /// `$args`: the arguments of whatever the request asks for next.
+    Args,
+    /// `$limit_rate`, with nginx's suffixes.
+    LimitRate,
 }
 
 /// The flag of `rewrite`.

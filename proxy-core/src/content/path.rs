@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use crate::command::Level;
-use crate::config::{LocationKind, Piece, Root, Template};
+use crate::config::{Piece, Root, Template};
 use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
 
@@ -35,19 +35,17 @@ pub(crate) enum Alias {
 impl Exchange {
     /// How the present location maps URIs.
     pub(crate) fn alias(&self, generation: &Generation) -> Alias {
-        let is_alias = self.core(generation).is_some_and(|core| matches!(core.root, Root::Alias(_)));
-        let found = generation.config.location(self.facts.found).filter(|_| is_alias);
-        match found.map(|found| (found.kind, found.pattern.len())) {
-            None => Alias::None,
-            Some((LocationKind::Regex | LocationKind::RegexNoCase, _)) => Alias::Whole,
-            Some((_, bytes)) => Alias::Prefix(bytes),
+        match self.core(generation).map(|core| &core.root) {
+            None | Some(Root::Root(_)) => Alias::None,
+            Some(Root::Alias { replaces: None, .. }) => Alias::Whole,
+            Some(Root::Alias { replaces: Some(bytes), .. }) => Alias::Prefix(*bytes),
         }
     }
 
     /// The directory of the present location. None where a rewritten URI has nothing to do with the alias any more.
     pub(crate) fn map_root(&self, generation: &Generation, ctx: &mut Context) -> Option<Mapped> {
         let core = self.core(generation)?;
-        if matches!(core.root, Root::Alias(_)) && !self.facts.valid_location {
+        if matches!(core.root, Root::Alias { .. }) && !self.facts.valid_location {
             let name = generation.config.location(self.facts.found).map(|found| &*found.pattern);
             let name = name.unwrap_or_default().escape_ascii();
             let text =
@@ -55,7 +53,7 @@ impl Exchange {
             self.log_error(Level::Alert, &text, ctx);
             return None;
         }
-        let (Root::Root(template) | Root::Alias(template)) = &core.root;
+        let (Root::Root(template) | Root::Alias { path: template, .. }) = &core.root;
         let mut path = self.evaluate(template, generation, ctx);
         if matches!(core.root, Root::Root(_)) && path.last() == Some(&b'/') {
             path.pop();

@@ -11,7 +11,8 @@ use super::context::{Context, Generation};
 use super::expires::Expiry;
 use super::reply_body::ReplyFraming;
 use super::respond::LocalReply;
-use crate::config::{AddHeader, CoreSettings, Proxy};
+use crate::buf::Chunk;
+use crate::config::{AddHeader, CoreSettings, Piece, Proxy, Variable};
 use crate::content::pages;
 use crate::content::serve::last_modified_field;
 use crate::h1::encode;
@@ -247,6 +248,10 @@ impl Exchange {
         ctx: &mut Context,
     ) {
         if !core.add_headers.is_empty() {
+            if core.add_headers.iter().any(|header| header.asks_for_reply()) {
+                // What is written so far is what `$sent_http_…` sees: all but these fields.
+                self.facts.reply.head = Chunk::from_vec(ctx.scratch.clone());
+            }
             let mut value = core::mem::take(&mut ctx.value);
             for header in &*core.add_headers {
                 if !header.applies_to(status) {
@@ -314,6 +319,12 @@ fn upgrade_fields(head: &ResponseHead, out: &mut Vec<u8>) {
 }
 
 impl AddHeader {
+    /// Whether the value may depend on the reply's other fields: of a `map` nobody knows.
+    fn asks_for_reply(&self) -> bool {
+        let asks = |piece: &Piece| matches!(piece, Piece::Variable(Variable::SentHttp(_) | Variable::Map(_)));
+        self.value.pieces().iter().any(asks)
+    }
+
     /// Whether a reply with this status gets the field.
     pub(crate) const fn applies_to(&self, status: Status) -> bool {
         self.always || matches!(status.0, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308)

@@ -11,6 +11,7 @@
 //! Reference: nginx's ngx_http_rewrite_module and ngx_http_script.c.
 
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
@@ -19,7 +20,7 @@ use super::context::{Context, Generation};
 use super::{Exchange, Stage};
 use crate::buf::Chunk;
 use crate::command::{FileInfo, FileKind, IoError, Level};
-use crate::config::{Condition, FileTest, Flag, LocationId, Piece, RewriteOp, SlotId, Template, Variable};
+use crate::config::{Condition, FileTest, Flag, LocationId, Piece, RewriteOp, SetTarget, Template, Variable};
 use crate::conn::Link;
 use crate::content::files::Purpose;
 use crate::http::Status;
@@ -130,9 +131,9 @@ impl Exchange {
                 }
                 self.rewrite_uri(replacement, *drop_args, *flag, generation, link, ctx)
             }
-            RewriteOp::Set { slot, value } => {
+            RewriteOp::Set { target, value } => {
                 let value = self.script_value(value, generation, ctx);
-                self.set_slot(*slot, value, generation);
+                self.set(*target, value, ctx);
                 Step::Next
             }
             RewriteOp::If { condition: Condition::File { path, .. }, .. } => {
@@ -221,21 +222,23 @@ impl Exchange {
         }
     }
 
-    /// `$args` may be set like any other variable, and then the target that the client sent is no longer what is asked
-    /// for; `$limit_rate` is a number of bytes with nginx's suffixes.
-    fn set_slot(&mut self, slot: SlotId, value: Vec<u8>, generation: &Generation) {
-        let at = slot.0 as usize;
-        match generation.config.slots.get(at).map(|name| &**name) {
-            Some("args") => {
+    /// Once `$args` was set, the target that the client sent is no longer what is asked for.
+    fn set(&mut self, target: SetTarget, value: Vec<u8>, ctx: &mut Context) {
+        match target {
+            SetTarget::Slot(slot) => self.facts.set_slot(slot, &value),
+            SetTarget::Args => {
                 self.facts.has_args_mark = !value.is_empty();
                 self.facts.args = Chunk::from_vec(value);
                 self.facts.uri_unchanged = false;
-                return;
             }
-            Some("limit_rate") => self.facts.limit_rate = size(&value),
-            Some(_) | None => {}
+            SetTarget::LimitRate => match size(&value) {
+                Some(rate) => self.facts.limit_rate = Some(rate),
+                None => {
+                    let text = alloc::format!("invalid $limit_rate \"{}\"", String::from_utf8_lossy(&value));
+                    self.log_error(Level::Error, &text, ctx);
+                }
+            },
         }
-        self.facts.set_slot(slot, &value);
     }
 
     fn rewrite_uri(

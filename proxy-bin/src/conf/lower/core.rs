@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap as CoreMap;
 use proxy_core::config::{
     AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, Expires, IfModifiedSince, Keepalive, Linger,
-    LingeringClose, MimeTypes, Root, ServerTokens, Template,
+    LingeringClose, LocationKind, MimeTypes, Root, ServerTokens, Template,
 };
 use proxy_core::time::Millis;
 
@@ -177,7 +177,7 @@ impl CoreLevel {
 
 /// The default directory, below the prefix.
 fn default_root(env: &Environment<'_>, default: Root) -> Root {
-    let (Root::Root(template) | Root::Alias(template)) = &default;
+    let (Root::Root(template) | Root::Alias { path: template, .. }) = &default;
     match template.as_literal() {
         Some(name) => {
             let path = env.prefix.join(&*String::from_utf8_lossy(name));
@@ -236,7 +236,7 @@ pub fn root(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
             return Err(call.first().error(message));
         }
     }
-    if name == "alias" && call.place.kind == proxy_core::config::LocationKind::Named {
+    if name == "alias" && call.place.kind == LocationKind::Named {
         return Err(call.error("the \"alias\" directive cannot be used inside the named location"));
     }
     // A path that begins with a variable is taken as it is; every other one starts at the prefix.
@@ -248,7 +248,12 @@ pub fn root(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
         call.cx.env.prefix.join(path).into_os_string().into_vec()
     };
     let template = super::template::compile_bytes(call.cx, call.first(), &full)?;
-    level.root = Some(if name == "alias" { Root::Alias(template) } else { Root::Root(template) });
+    level.root = Some(if name == "alias" {
+        let is_regex = matches!(call.place.kind, LocationKind::Regex | LocationKind::RegexNoCase);
+        Root::Alias { path: template, replaces: (!is_regex).then_some(call.place.pattern.len()) }
+    } else {
+        Root::Root(template)
+    });
     Ok(())
 }
 

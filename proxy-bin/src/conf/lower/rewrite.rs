@@ -1,6 +1,6 @@
 //! The rewrite module: `return`, `rewrite`, `set`, the conditions of `if`.
 
-use proxy_core::config::{Condition, FileTest, Flag, RewriteOp, Template};
+use proxy_core::config::{Condition, FileTest, Flag, RewriteOp, SetTarget, Template};
 use proxy_core::http::Status;
 
 use super::context::Call;
@@ -72,15 +72,17 @@ pub fn set(call: &mut Call<'_, '_>) -> Parsed<RewriteOp> {
     let text = call.text(0);
     let name = text.strip_prefix('$').filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| call.first().error(format!("invalid variable name \"{text}\"")))?;
-    let slot = call.cx.variables.define(name).ok_or_else(|| {
-        if matches!(name, "args" | "limit_rate") {
-            call.first()
-                .error(format!("setting \"${name}\" is known to nginx but ringgate does not support it yet"))
-        } else {
-            call.first().error(format!("the duplicate \"{name}\" variable"))
-        }
-    })?;
-    Ok(RewriteOp::Set { slot, value: call.template(1)? })
+    let target = match name.to_ascii_lowercase().as_str() {
+        "args" => SetTarget::Args,
+        "limit_rate" => SetTarget::LimitRate,
+        name => SetTarget::Slot(
+            call.cx
+                .variables
+                .define(name)
+                .ok_or_else(|| call.first().error(format!("the duplicate \"{name}\" variable")))?,
+        ),
+    };
+    Ok(RewriteOp::Set { target, value: call.template(1)? })
 }
 
 /// The parenthesised condition of `if`, cut into words without its parentheses.

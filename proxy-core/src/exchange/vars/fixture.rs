@@ -211,8 +211,12 @@ fn config() -> Config {
     };
     let locations = vec![
         location(LocationKind::Implicit, "", root()),
-        location(LocationKind::Prefix, "/al/", Root::Alias(Template::literal(b"/files/"))),
-        location(LocationKind::Regex, "^/rx/(.*)$", Root::Alias(rest)),
+        location(
+            LocationKind::Prefix,
+            "/al/",
+            Root::Alias { path: Template::literal(b"/files/"), replaces: Some(4) },
+        ),
+        location(LocationKind::Regex, "^/rx/(.*)$", Root::Alias { path: rest, replaces: None }),
         Location { content: Content::Proxy(Arc::new(proxy)), ..location(LocationKind::Prefix, "/", root()) },
     ];
     let server = Server { name: b"first.example".as_slice().into(), root: ROOT, ..Server::default() };

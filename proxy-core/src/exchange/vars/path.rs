@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Env, always};
-use crate::config::{LocationKind, Root};
+use crate::config::Root;
 use crate::exchange::Facts;
 use crate::exchange::facts::Nested;
 
@@ -13,7 +13,7 @@ impl Facts {
     /// `$realpath_root` is the same: the core does not see the disk, and so cannot resolve links.
     pub(super) fn write_root(&self, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
         let Some(location) = env.config.location(self.location) else { return false };
-        let (Root::Root(template) | Root::Alias(template)) = &location.core.root;
+        let (Root::Root(template) | Root::Alias { path: template, .. }) = &location.core.root;
         self.nest(Nested::Root, || template.write(self, env, out))
     }
 
@@ -21,14 +21,13 @@ impl Facts {
     /// a regex location it is the whole path.
     pub(super) fn write_path(&self, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
         let Some(location) = env.config.location(self.location) else { return false };
-        let found = env.config.location(self.found).unwrap_or(location);
         if !self.write_root(env, out) {
             return false;
         }
-        let rest = match (&location.core.root, found.kind) {
-            (Root::Root(_), _) => self.uri.as_slice(),
-            (Root::Alias(_), LocationKind::Regex | LocationKind::RegexNoCase) => &[],
-            (Root::Alias(_), _) => self.uri.get(found.pattern.len()..).unwrap_or_default(),
+        let rest = match location.core.root {
+            Root::Root(_) => self.uri.as_slice(),
+            Root::Alias { replaces: None, .. } => &[],
+            Root::Alias { replaces: Some(bytes), .. } => self.uri.get(bytes..).unwrap_or_default(),
         };
         always(rest, out)
     }
