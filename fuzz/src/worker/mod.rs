@@ -295,3 +295,22 @@ const MESSAGES: &[&[u8]] = &[
     b"GET /strict/x HTTP/1.1\r\nHost: a.test\r\n\r\n",
     b"HTTP/1.1 302 Found\r\nLocation: http://app/v1/y\r\nRefresh: 1; url=/v1/\r\nContent-Length: 0\r\n\r\n",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The step that led from one upstream to another once said that nothing had moved, and nobody went on.
+    #[test]
+    fn a_refused_reply_is_answered_by_the_error_pages_upstream() {
+        let mut rig = Rig::new(sites::all()[0].clone(), 0);
+        rig.accept(0);
+        receive(&mut rig, 0, b"GET /strict/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        let first = pick(&rig, 0, |socket| socket.connecting).expect("an upstream is asked");
+        rig.connected(first, None);
+        send_all(&mut rig);
+        rig.received(first, Ok(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"));
+        assert!(pick(&rig, 0, |socket| socket.connecting).is_some(), "the fallback is asked");
+        end(rig);
+    }
+}
