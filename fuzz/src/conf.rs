@@ -21,7 +21,7 @@ const STEPS_MAX: usize = 40;
 /// See the module.
 pub fn run(input: &[u8]) {
     let texts: Vec<&[u8]> = input.split(|byte| *byte == FILE_SEPARATOR).collect();
-    let result = compiled(&texts, None, input.len() % 2 == 0);
+    let result = compiled(&texts, None, input.len().is_multiple_of(2));
     for diagnostic in &result.diagnostics {
         assert!(!diagnostic.message.is_empty());
         let labels = diagnostic.labels.iter().map(|(span, _)| span);
@@ -29,7 +29,7 @@ pub fn run(input: &[u8]) {
     }
     for colours in [false, true] {
         let text = render(&result.diagnostics, &result.sources, colours);
-        assert_eq!(text.matches("nginx: ").count() >= result.diagnostics.len(), true);
+        assert!(text.matches("nginx: ").count() >= result.diagnostics.len());
         let hidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\x1b');
         assert!(!text.contains(hidden), "a control character in {text:?}");
     }

@@ -141,7 +141,7 @@ fn locations(text: &str) {
 }
 
 /// One level, up to its closing brace.
-fn read_level<'a>(lines: &mut dyn Iterator<Item = &'a str>, next_id: &mut u32, depth: usize) -> Vec<Entry> {
+fn read_level(lines: &mut dyn Iterator<Item = &str>, next_id: &mut u32, depth: usize) -> Vec<Entry> {
     let mut level: Vec<Entry> = Vec::new();
     while let Some(line) = lines.next().filter(|line| *line != "}") {
         let opens = line.strip_suffix(" {");
@@ -246,16 +246,16 @@ fn classify(name: &str) -> Option<NameKind> {
         let short = pattern.len() <= PATTERN_BYTES_MAX;
         return short.then(|| Regex::new(pattern, true).ok()).flatten().map(NameKind::Regex);
     }
-    let (kind, text): (fn(Box<[u8]>) -> NameKind, &str) = if let Some(rest) = name.strip_prefix("*.") {
-        (NameKind::Suffix, rest)
+    let text = |text: &str| -> Option<Box<[u8]>> { (!text.is_empty()).then(|| text.as_bytes().into()) };
+    if let Some(rest) = name.strip_prefix("*.") {
+        text(rest).map(NameKind::Suffix)
     } else if let Some(rest) = name.strip_prefix('.') {
-        (NameKind::SuffixOrSelf, rest)
+        text(rest).map(NameKind::SuffixOrSelf)
     } else if let Some(rest) = name.strip_suffix(".*") {
-        (NameKind::Prefix, rest)
+        text(rest).map(NameKind::Prefix)
     } else {
-        return Some(NameKind::Exact(name.into_bytes().into()));
-    };
-    (!text.is_empty()).then(|| kind(text.as_bytes().into()))
+        Some(NameKind::Exact(name.into_bytes().into()))
+    }
 }
 
 /// The exact name, the longest name at the end, the longest at the beginning, the first regex.

@@ -9,7 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
 
-#[allow(unreachable_pub, unused_qualifications, reason = "it is a library there and a module here")]
+#[expect(unreachable_pub, reason = "it is a library there and a module here")]
 #[path = "../../fuzz/src/lib.rs"]
 mod bodies;
 

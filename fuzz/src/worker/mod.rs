@@ -59,6 +59,7 @@ pub fn run(input: &[u8]) {
         }
         let action: Result<Action<'_>> = input.arbitrary();
         let Ok(action) = action else { break };
+        rig.say(&action);
         act(&mut rig, &action);
     }
     end(rig);
@@ -108,13 +109,7 @@ fn act(rig: &mut Rig, action: &Action<'_>) {
                 rig.sent(id, Ok(usize::from(bytes)));
             }
         }
-        Action::AllSent => {
-            for id in rig.sockets.keys().copied().collect::<Vec<_>>() {
-                if rig.sockets.get(&id).is_some_and(sends) {
-                    rig.sent(id, Ok(usize::MAX));
-                }
-            }
-        }
+        Action::AllSent => send_all(rig),
         Action::SendError(who, why) => {
             if let Some(id) = pick(rig, who, sends) {
                 rig.sent(id, Err(error(why)));
@@ -147,6 +142,14 @@ fn act(rig: &mut Rig, action: &Action<'_>) {
     }
 }
 
+fn send_all(rig: &mut Rig) {
+    for id in rig.sockets.keys().copied().collect::<Vec<_>>() {
+        if rig.sockets.get(&id).is_some_and(|socket| socket.send.is_some()) {
+            rig.sent(id, Ok(usize::MAX));
+        }
+    }
+}
+
 fn receive(rig: &mut Rig, who: u8, bytes: &[u8]) {
     if let Some(id) = pick(rig, who, |socket| socket.recv.is_some()) {
         rig.received(id, Ok(bytes));
@@ -166,7 +169,7 @@ fn file(rig: &mut Rig, which: u8, how: core::result::Result<u16, IoError>) {
                 let kinds = [FileKind::Regular, FileKind::Directory, FileKind::Other, FileKind::Regular];
                 let kind = if temporary { FileKind::Regular } else { kinds[usize::from(how) % kinds.len()] };
                 let size = if temporary || kind != FileKind::Regular { 0 } else { u64::from(how) };
-                FileInfo { kind, size, mtime_s: i64::from(how), executable: false }
+                FileInfo { kind, size, mtime_s: i64::from(how), executable: how.is_multiple_of(8) }
             });
             Completion::OpenFile { file: id, result }
         }
@@ -186,7 +189,7 @@ fn file(rig: &mut Rig, which: u8, how: core::result::Result<u16, IoError>) {
 fn resolve(rig: &mut Rig, which: u8, how: u8) {
     let ids: Vec<_> = rig.resolving.iter().copied().collect();
     let Some(id) = (!ids.is_empty()).then(|| ids[usize::from(which) % ids.len()]) else { return };
-    let result = if how % 2 == 0 {
+    let result = if how.is_multiple_of(2) {
         Ok(vec![[10, 0, 0, how].into()])
     } else {
         Err(ResolveError { reason: "nobody knows".to_owned() })
@@ -292,3 +295,22 @@ const MESSAGES: &[&[u8]] = &[
     b"GET /strict/x HTTP/1.1\r\nHost: a.test\r\n\r\n",
     b"HTTP/1.1 302 Found\r\nLocation: http://app/v1/y\r\nRefresh: 1; url=/v1/\r\nContent-Length: 0\r\n\r\n",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The step that led from one upstream to another once said that nothing had moved, and nobody went on.
+    #[test]
+    fn a_refused_reply_is_answered_by_the_error_pages_upstream() {
+        let mut rig = Rig::new(sites::all()[0].clone(), 0);
+        rig.accept(0);
+        receive(&mut rig, 0, b"GET /strict/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        let first = pick(&rig, 0, |socket| socket.connecting).expect("an upstream is asked");
+        rig.connected(first, None);
+        send_all(&mut rig);
+        rig.received(first, Ok(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"));
+        assert!(pick(&rig, 0, |socket| socket.connecting).is_some(), "the fallback is asked");
+        end(rig);
+    }
+}

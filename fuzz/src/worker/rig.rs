@@ -85,6 +85,8 @@ pub(crate) struct Rig {
     drained: bool,
     /// Whether a file operation failed: only then may there be alerts.
     trouble: bool,
+    /// `FUZZ_TRACE=1`: say what happens.
+    trace: bool,
 }
 
 impl Rig {
@@ -106,9 +108,17 @@ impl Rig {
             shutdown: false,
             drained: false,
             trouble: false,
+            trace: std::env::var_os("FUZZ_TRACE").is_some(),
         };
         rig.drain();
         rig
+    }
+
+    /// Says what happens, if somebody wants to know.
+    pub(crate) fn say(&self, what: &dyn std::fmt::Debug) {
+        if self.trace {
+            eprintln!("{:>9} {what:?}", self.now.instant.as_micros() / 1000);
+        }
     }
 
     /// A client arrives at listener `choice`.
@@ -147,6 +157,7 @@ impl Rig {
     }
 
     fn complete(&mut self, completion: Completion) {
+        self.say(&("<-", &completion));
         self.worker.handle_completion(completion, self.now);
         self.drain();
     }
@@ -200,7 +211,10 @@ impl Rig {
             }
             Completion::WriteFile { result, .. } => self.trouble |= result.is_err(),
             Completion::ReadFile { .. } => self.trouble = true,
-            other => panic!("{other:?} is no answer to a file operation"),
+            other @ (Completion::Connect { .. }
+            | Completion::Recv { .. }
+            | Completion::Send { .. }
+            | Completion::Resolve { .. }) => panic!("{other:?} is no answer to a file operation"),
         }
         self.complete(completion);
     }
@@ -273,6 +287,7 @@ impl Rig {
     }
 
     fn obey(&mut self, command: Command) {
+        self.say(&("->", &command));
         match command {
             Command::Connect { conn, .. } => self.open(conn, true),
             Command::Recv { conn, room } => {
@@ -358,6 +373,7 @@ impl Rig {
     }
 
     fn note(&mut self, report: Report) {
+        self.say(&report);
         match report {
             Report::Access { lines, .. } | Report::AccessPath { lines, .. } => {
                 assert!(lines.ends_with(b"\n"), "rule: no whole lines in an access report");
