@@ -65,9 +65,8 @@ fn who_is_asked_for_what() {
         (
             "/error",
             "http://nobody.test",
-            concat!(
-                "?nobody.test !nobody.test could not be resolved (3: Host not found) >10.8.0.1:80 =/fixed 10.8.0.1 80 <502"
-            ),
+            "?nobody.test !nobody.test could not be resolved (3: Host not found) \
+             >10.8.0.1:80 =/fixed 10.8.0.1 80 <502",
         ),
         ("/a", "https://one.test", "!invalid URL prefix in \"https://one.test\" <500"),
         ("/a", "one.test", "!invalid URL prefix in \"one.test\" <500"),
@@ -280,7 +279,11 @@ impl World {
                 }
                 return;
             }
-            other => panic!("nobody does {other:?} here"),
+            other @ (Command::Shutdown { .. }
+            | Command::OpenFile { .. }
+            | Command::ReadFile { .. }
+            | Command::WriteFile { .. }
+            | Command::CloseFile { .. }) => panic!("nobody does {other:?} here"),
         };
         self.worker.handle_completion(completion, self.now);
     }
