@@ -308,7 +308,7 @@ fn an_address_in_use_is_reported_in_nginxs_words() {
 #[test]
 fn descriptors_run_out_child() {
     let Ok(choice) = std::env::var("RINGGATE_TEST_CHOICE") else { return };
-    let choice = if choice == "Epoll" { Choice::Epoll } else { Choice::Best };
+    let choice = CHOICES.into_iter().find(|known| format!("{known:?}") == choice).unwrap();
     let rig = Rig::new(choice, "echo", 1);
     println!("listening {} {}", rig.address, rig.dir.display());
     let mut line = String::new();

@@ -23,8 +23,8 @@ use proxy_core::time::{Instant, Millis, Now};
 use proxy_core::worker::Pools;
 use proxy_io::{Bound, Choice, Crew, Engine, Logs, bind};
 
-/// Both drivers, for tests that run on each.
-pub const CHOICES: [Choice; 2] = [Choice::Best, Choice::Epoll];
+/// All drivers, for tests that run on each.
+pub const CHOICES: [Choice; 3] = [Choice::Best, Choice::Monoio, Choice::Epoll];
 
 /// The slice size of `burst` and how long a test waits for anything before it fails.
 pub const SLICE: usize = 16 << 10;
