@@ -39,6 +39,8 @@ struct Conn {
     /// Sending, or not connected yet.
     busy: bool,
     out: Chain,
+    /// A receive is in flight.
+    reading: bool,
     echo: bool,
     ended: bool,
 }
@@ -85,17 +87,22 @@ impl Engine for Console {
         if &*self.config.hostname == "greet" {
             self.say(conn, &format!("{} {} {}\n", listener.0, peer.client, peer.local));
         }
-        self.commands.push_back(Command::Recv { conn, room: Room::Small });
+        self.read(conn, Room::Small);
         conn
     }
 
     fn handle_completion(&mut self, completion: Completion, now: Now) {
         match completion {
-            Completion::Recv { conn, result } => match result {
-                Ok(buf) if !buf.is_empty() => self.received(conn, buf.freeze(), now),
-                Ok(_) => self.end(conn),
-                Err(_) => self.close(conn, CloseHow::Graceful),
-            },
+            Completion::Recv { conn, result } => {
+                if let Some(state) = self.conns.get_mut(conn.0) {
+                    state.reading = false;
+                }
+                match result {
+                    Ok(buf) if !buf.is_empty() => self.received(conn, buf.freeze(), now),
+                    Ok(_) => self.end(conn),
+                    Err(_) => self.close(conn, CloseHow::Graceful),
+                }
+            }
             Completion::Send { conn, mut chain, result } => {
                 let Some(state) = self.conns.get_mut(conn.0) else { return };
                 state.busy = false;
@@ -192,7 +199,17 @@ impl Console {
             for line in text.lines() {
                 self.obey(conn, line, now);
             }
-            self.commands.push_back(Command::Recv { conn, room: Room::Small });
+            self.read(conn, Room::Small);
+        }
+    }
+
+    /// At most one receive is in flight, as the contract says.
+    fn read(&mut self, conn: ConnId, room: Room) {
+        if let Some(state) = self.conns.get_mut(conn.0)
+            && !state.reading
+        {
+            state.reading = true;
+            self.commands.push_back(Command::Recv { conn, room });
         }
     }
 
@@ -257,7 +274,7 @@ impl Console {
         match result {
             Ok(_) => {
                 self.conns.get_mut(conn.0).unwrap().busy = false;
-                self.commands.push_back(Command::Recv { conn, room: Room::Large });
+                self.read(conn, Room::Large);
                 self.pump(conn);
             }
             Err(errno) => {
@@ -297,7 +314,7 @@ impl Console {
         if let Some(source) = source
             && self.conns.get(source.0).is_some_and(|state| !state.ended)
         {
-            self.commands.push_back(Command::Recv { conn: source, room: Room::Large });
+            self.read(source, Room::Large);
         }
     }
 
