@@ -69,6 +69,8 @@ struct Line {
     socket: Option<StdSocket>,
     id: Option<ConnId>,
     recv: Option<Room>,
+    /// The last read has left nothing behind.
+    drained: bool,
     send: Option<Sending>,
 }
 
@@ -129,6 +131,7 @@ impl Plane {
             line.generation = line.generation.wrapping_add(1);
             line.socket = Some(socket);
             line.id = Some(id);
+            line.drained = false;
         }
         place
     }
@@ -145,7 +148,7 @@ impl Plane {
         debug_assert!(line.recv.is_none(), "two receives at once on {:?}", line.id);
         line.recv = Some(room);
         self.in_flight += 1;
-        self.queues.recv(socket.as_fd(), group, name(place, line.generation, Kind::Recv));
+        self.queues.recv(socket.as_fd(), group, line.drained, name(place, line.generation, Kind::Recv));
     }
 
     /// Starts to write.
@@ -231,6 +234,7 @@ impl Plane {
                 let room = line.recv.take()?;
                 let group = self.groups.get_mut(group_of(room))?;
                 let buf = done.buffer.map(|number| group.take(number, result.unwrap_or_default()));
+                line.drained = done.buffer.is_some() && !done.more;
                 let id = line.id;
                 if id.is_some() && buf.is_none() && done.result == -libc::ENOBUFS {
                     // All were taken, and have been refilled by now or are as soon as the queue is read to its end.

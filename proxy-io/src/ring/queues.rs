@@ -26,6 +26,7 @@ const GET_EVENTS: u32 = 1;
 const EVENTFD_DISABLED: u32 = 1;
 /// `IORING_OFF_CQ_RING`
 const COMPLETION_RING: libc::off_t = 0x800_0000;
+const _: () = assert!(size_of::<Entry>() == 64);
 /// The name of operations whose completion nobody waits for.
 pub(super) const NOBODY: u64 = u64::MAX;
 
@@ -37,6 +38,8 @@ pub(super) struct Done {
     pub(super) result: i32,
     /// The provided buffer that it took.
     pub(super) buffer: Option<u16>,
+    /// More could have been read.
+    pub(super) more: bool,
 }
 
 /// A ring of this thread.
@@ -82,11 +85,16 @@ impl Queues {
         self.ring.submitter().unregister_buf_ring(group.id())
     }
 
-    /// Starts to read into a buffer of `group`.
-    pub(super) fn recv(&mut self, socket: BorrowedFd<'_>, group: &Group, name: u64) {
+    /// Starts to read into a buffer of `group`. `drained` is for a socket that is known to have nothing yet: the kernel
+    /// waits first and does not try in vain.
+    pub(super) fn recv(&mut self, socket: BorrowedFd<'_>, group: &Group, drained: bool, name: u64) {
         let fd = types::Fd(socket.as_raw_fd());
         let entry = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group.id()).build();
-        self.push(&entry.flags(squeue::Flags::BUFFER_SELECT).user_data(name));
+        let mut entry = entry.flags(squeue::Flags::BUFFER_SELECT).user_data(name);
+        if drained {
+            wait_first(&mut entry);
+        }
+        self.push(&entry);
     }
 
     /// Starts to write. Whoever calls keeps `sending` untouched until its completion is in.
@@ -144,6 +152,7 @@ impl Queues {
             name: entry.user_data(),
             result: entry.result(),
             buffer: io_uring::cqueue::buffer_select(entry.flags()),
+            more: io_uring::cqueue::sock_nonempty(entry.flags()),
         }));
     }
 
@@ -153,6 +162,14 @@ impl Queues {
         // The kernel announces work first and reads the flag then; we write the flag first and look for work then.
         fence(Ordering::SeqCst);
     }
+}
+
+/// Sets `ioprio` to `IORING_RECVSEND_POLL_FIRST`, for which the library has no setter on this operation.
+fn wait_first(entry: &mut Entry) {
+    const PRIORITY_OFFSET: usize = 2;
+    const POLL_FIRST: u16 = 1;
+    // SAFETY: an entry is the kernel's `io_uring_sqe`, 64 bytes aligned to 8, with two bytes of `ioprio` at this place.
+    unsafe { (&raw mut *entry).byte_add(PRIORITY_OFFSET).cast::<u16>().write(POLL_FIRST) };
 }
 
 /// The completion queue's flags, the one word of it that the library does not let us write.
