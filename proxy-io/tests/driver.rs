@@ -19,6 +19,9 @@ fn the_driver_is_the_one_asked_for() {
     let rig = Rig::new(Choice::Epoll, "echo", 1);
     assert_eq!(rig.crew.driver(), Driver::Epoll);
     rig.finish();
+    let rig = Rig::new(Choice::Monoio, "echo", 1);
+    assert!(!matches!(rig.crew.driver(), Driver::IoUring { own_ring: true, .. }));
+    rig.finish();
 }
 
 #[test]

@@ -110,38 +110,42 @@ impl Drop for Group {
 /// A chain whose first chunks the kernel reads.
 pub(super) struct Sending {
     pub(super) chain: Chain,
-    list: Option<Box<List>>,
+    list: Option<List>,
 }
 
-/// A vectored write's slices. It stays where it is, and serves one write after the other.
-pub(super) struct List {
+/// A vectored write's slices. They stay where they are, and serve one write after the other.
+#[derive(Default)]
+pub(super) struct List(Box<Message>);
+
+struct Message {
     slices: Vec<libc::iovec>,
-    message: libc::msghdr,
+    header: libc::msghdr,
 }
 
-impl Default for List {
+impl Default for Message {
     fn default() -> Self {
         // SAFETY: an all-zero `msghdr` is an empty one.
-        Self { slices: Vec::new(), message: unsafe { std::mem::zeroed() } }
+        Self { slices: Vec::new(), header: unsafe { std::mem::zeroed() } }
     }
 }
 
 impl Sending {
     /// Takes a list from `kept` where `chain` is in pieces.
-    pub(super) fn new(chain: Chain, kept: &mut Vec<Box<List>>) -> Self {
+    pub(super) fn new(chain: Chain, kept: &mut Vec<List>) -> Self {
         if chain.chunks().len() <= 1 {
             return Self { chain, list: None };
         }
         let mut list = kept.pop().unwrap_or_default();
-        list.slices.clear();
-        list.slices.extend(
+        let message = &mut *list.0;
+        message.slices.clear();
+        message.slices.extend(
             chain.chunks().iter().take(SLICES_MAX).map(|chunk| libc::iovec {
                 iov_base: chunk.as_ptr().cast_mut().cast(),
                 iov_len: chunk.len(),
             }),
         );
-        list.message.msg_iov = list.slices.as_mut_ptr();
-        list.message.msg_iovlen = list.slices.len();
+        message.header.msg_iov = message.slices.as_mut_ptr();
+        message.header.msg_iovlen = message.slices.len();
         Self { chain, list: Some(list) }
     }
 
@@ -152,11 +156,11 @@ impl Sending {
 
     /// All of them, where there is a list.
     pub(super) fn message(&self) -> Option<*const libc::msghdr> {
-        self.list.as_ref().map(|list| &raw const list.message)
+        self.list.as_ref().map(|list| &raw const list.0.header)
     }
 
     /// The chain and the list.
-    pub(super) fn end(self) -> (Chain, Option<Box<List>>) {
+    pub(super) fn end(self) -> (Chain, Option<List>) {
         (self.chain, self.list)
     }
 }

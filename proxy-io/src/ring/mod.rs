@@ -56,7 +56,7 @@ pub(crate) struct Plane {
     vacant: Vec<u32>,
     /// How many operations the kernel has, those that only cancel not counted.
     in_flight: usize,
-    lists: Vec<Box<List>>,
+    lists: Vec<List>,
     /// Scratch, kept for its memory.
     done: Vec<Done>,
 }

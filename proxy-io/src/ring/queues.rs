@@ -212,7 +212,7 @@ fn offset_of_flags() -> io::Result<usize> {
     // SAFETY: the kernel has just made it for us.
     drop(unsafe { OwnedFd::from_raw_fd(fd) });
     let offset = params.get(CQ_OFF_FLAGS).copied().unwrap_or_default() as usize;
-    if offset == 0 || offset % size_of::<u32>() != 0 {
+    if offset == 0 || !offset.is_multiple_of(size_of::<u32>()) {
         return Err(io::Error::from(io::ErrorKind::Unsupported));
     }
     Ok(offset)

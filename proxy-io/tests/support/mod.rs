@@ -93,16 +93,11 @@ impl Engine for Console {
 
     fn handle_completion(&mut self, completion: Completion, now: Now) {
         match completion {
-            Completion::Recv { conn, result } => {
-                if let Some(state) = self.conns.get_mut(conn.0) {
-                    state.reading = false;
-                }
-                match result {
-                    Ok(buf) if !buf.is_empty() => self.received(conn, buf.freeze(), now),
-                    Ok(_) => self.end(conn),
-                    Err(_) => self.close(conn, CloseHow::Graceful),
-                }
-            }
+            Completion::Recv { conn, result } => match result {
+                Ok(buf) if !buf.is_empty() => self.received(conn, buf.freeze(), now),
+                Ok(_) => self.end(conn),
+                Err(_) => self.close(conn, CloseHow::Graceful),
+            },
             Completion::Send { conn, mut chain, result } => {
                 let Some(state) = self.conns.get_mut(conn.0) else { return };
                 state.busy = false;
@@ -189,7 +184,8 @@ impl Engine for Console {
 
 impl Console {
     fn received(&mut self, conn: ConnId, data: Chunk, now: Now) {
-        let Some(state) = self.conns.get(conn.0) else { return };
+        let Some(state) = self.conns.get_mut(conn.0) else { return };
+        state.reading = false;
         if let Some(peer) = state.peer {
             self.push(peer, data.into());
         } else if state.echo {
