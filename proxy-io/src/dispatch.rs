@@ -36,6 +36,9 @@ use crate::timer::Timer;
 
 /// How often a turn goes round when operations complete while they are started, as they do with epoll.
 const ROUNDS_MAX: usize = 64;
+/// The same with a ring for the sockets, where each round is a system call and there is always more to do at full load.
+/// monoio's own ring, with new connections on both sides, has its turn only in between.
+const ROUNDS_OF_RING_MAX: usize = 4;
 /// How long the end of a worker waits for the kernel to let go of its memory, in steps of a millisecond.
 const RELEASE_STEPS_MAX: usize = 5000;
 
@@ -172,7 +175,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.now = self.clock.now();
         self.read_mail();
         let mut more = true;
-        for _ in 0..ROUNDS_MAX {
+        let rounds = if self.bell.is_some() { ROUNDS_OF_RING_MAX } else { ROUNDS_MAX };
+        for _ in 0..rounds {
             self.poll_woken();
             self.deliver();
             if self.engine.poll_timeout().is_some_and(|deadline| deadline <= self.now.instant) {
