@@ -20,7 +20,7 @@ use proxy_core::worker::Pools;
 
 use crate::accept::{Acceptor, Arrivals};
 use crate::clock::Clock;
-use crate::conn::Shelf;
+use crate::conn::{BoxFuture, Shelf};
 use crate::control::{Mailbox, Message, Reload};
 use crate::engine::Engine;
 use crate::entropy;
@@ -29,12 +29,16 @@ use crate::jobs::Jobs;
 use crate::listen::{WorkerListener, by_identity};
 use crate::logfile::{Logs, Pending};
 use crate::ready::{self, Token, waker};
+use crate::ring::{Plane, Queues};
 use crate::runtime::Choice;
 use crate::table::Table;
 use crate::timer::Timer;
 
 /// How often a turn goes round when operations complete while they are started, as they do with epoll.
 const ROUNDS_MAX: usize = 64;
+/// The same with a ring for the sockets, where each round is a system call and there is always more to do at full load.
+/// monoio's own ring, with new connections on both sides, has its turn only in between.
+const ROUNDS_OF_RING_MAX: usize = 4;
 /// How long the end of a worker waits for the kernel to let go of its memory, in steps of a millisecond.
 const RELEASE_STEPS_MAX: usize = 5000;
 
@@ -46,6 +50,14 @@ pub(crate) struct Station {
     pub(crate) listeners: Vec<WorkerListener>,
     pub(crate) draining: bool,
     pub(crate) choice: Choice,
+}
+
+/// What a worker has of the kernel.
+pub(crate) struct Kernel {
+    /// Whether monoio runs on io_uring.
+    pub(crate) ring: bool,
+    /// A ring for the sockets.
+    pub(crate) queues: Option<Queues>,
 }
 
 /// How a worker ended.
@@ -60,16 +72,17 @@ pub(crate) enum Outcome {
 pub(crate) async fn run<E: Engine>(
     station: &RefCell<Station>,
     mailbox: &Arc<Mailbox>,
-    ring: bool,
+    kernel: Kernel,
 ) -> (Outcome, bool) {
     let mut worker: Option<Dispatcher<'_, E>> = None;
+    let mut kernel = Some(kernel);
     let outcome = poll_fn(|cx| {
         let turn = catch_unwind(AssertUnwindSafe(|| {
-            let worker = worker.get_or_insert_with(|| {
+            if let Some(kernel) = kernel.take() {
                 ready::settle(mailbox, cx);
-                Dispatcher::new(station, mailbox, ring)
-            });
-            worker.turn()
+                worker = Some(Dispatcher::new(station, mailbox, kernel));
+            }
+            worker.as_mut().is_none_or(Dispatcher::turn)
         }));
         match turn {
             Ok(false) => Poll::Pending,
@@ -98,6 +111,7 @@ struct Dispatcher<'a, E> {
     shelf: Rc<Shelf>,
     arrivals: Rc<Arrivals>,
     table: Table,
+    bell: Option<(Waker, BoxFuture<()>)>,
     jobs: Jobs,
     acceptors: Vec<(Waker, Option<Acceptor>)>,
     timer: Timer,
@@ -112,7 +126,7 @@ struct Dispatcher<'a, E> {
 }
 
 impl<'a, E: Engine> Dispatcher<'a, E> {
-    fn new(station: &'a RefCell<Station>, mailbox: &'a Arc<Mailbox>, ring: bool) -> Self {
+    fn new(station: &'a RefCell<Station>, mailbox: &'a Arc<Mailbox>, kernel: Kernel) -> Self {
         let pools = Pools::standard();
         let mut clock = Clock::default();
         let now = clock.now();
@@ -122,12 +136,18 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             let engine = E::start(config, shared, pools.clone(), entropy::seed(), now);
             (engine, Arc::clone(&station.logs), station.listeners.clone())
         };
+        let Kernel { ring, queues } = kernel;
+        // Without memory for it, monoio serves.
+        let plane = queues.and_then(|queues| Plane::new(queues, &pools).ok());
         let shelf = Rc::new(Shelf::new(pools, !ring));
+        let bell = plane.as_ref().and_then(|plane| plane.bell(&shelf).ok());
+        let plane = plane.filter(|_| bell.is_some());
         let mut worker = Self {
             engine,
             station,
             mailbox,
-            table: Table::new(Rc::clone(&shelf), Arc::clone(mailbox)),
+            table: Table::new(Rc::clone(&shelf), Arc::clone(mailbox), plane),
+            bell: bell.map(|bell| (waker(Token::Bell, mailbox), bell)),
             jobs: Jobs::new(Rc::clone(&shelf), Arc::clone(mailbox), ring),
             shelf,
             arrivals: Rc::default(),
@@ -142,23 +162,29 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             completions: Vec::new(),
         };
         worker.listen(listeners);
+        worker.poll_token(Token::Bell);
         worker
     }
 
     /// Does all there is to do. True when the worker has drained, or must end without.
     fn turn(&mut self) -> bool {
         ready::begin_turn();
+        if let Some(plane) = self.table.plane() {
+            plane.look();
+        }
         self.now = self.clock.now();
         self.read_mail();
         let mut more = true;
-        for _ in 0..ROUNDS_MAX {
+        let rounds = if self.bell.is_some() { ROUNDS_OF_RING_MAX } else { ROUNDS_MAX };
+        for _ in 0..rounds {
             self.poll_woken();
             self.deliver();
             if self.engine.poll_timeout().is_some_and(|deadline| deadline <= self.now.instant) {
                 self.engine.handle_timeout(self.now);
             }
             self.start_commands();
-            more = !ready::is_idle() || !self.shelf.outbox.borrow().is_empty();
+            self.exchange();
+            more = !ready::is_idle() || !self.shelf.outbox.borrow().is_empty() || !self.may_wait();
             if !more {
                 break;
             }
@@ -167,6 +193,24 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.pending.end_turn(self.now.instant);
         self.set_timer(more);
         self.stopped || self.drained && self.jobs.is_idle()
+    }
+
+    /// Lets the sockets' ring go on.
+    fn exchange(&mut self) {
+        if let Some(plane) = self.table.plane() {
+            plane.exchange(&self.shelf.outbox);
+            self.now = self.clock.now();
+        }
+    }
+
+    /// Whether nothing is left to do on the sockets' ring; from here on it wakes us.
+    fn may_wait(&mut self) -> bool {
+        let Some(plane) = self.table.plane() else { return true };
+        let may_wait = plane.may_wait();
+        if !may_wait {
+            plane.look();
+        }
+        may_wait
     }
 
     fn read_mail(&mut self) {
@@ -205,6 +249,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             Token::Writer(index) => self.table.poll_writer(index),
             Token::Job(index) => self.jobs.poll(index),
             Token::Timer => self.timer.fire(),
+            Token::Bell => {
+                if let Some((waker, bell)) = &mut self.bell {
+                    let never = bell.as_mut().poll(&mut Context::from_waker(waker));
+                    debug_assert!(never.is_pending());
+                }
+            }
             Token::Acceptor(index) => {
                 if let Some((waker, Some(acceptor))) = self.acceptors.get_mut(index as usize) {
                     let never = acceptor.future.as_mut().poll(&mut Context::from_waker(waker));
@@ -275,6 +325,13 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// `at_once` is for a turn that has not finished, so that others have their turn in between.
     fn set_timer(&mut self, at_once: bool) {
         let now = self.now.instant;
+        let at_once = match self.table.plane() {
+            Some(plane) if at_once => {
+                plane.ring();
+                false
+            }
+            Some(_) | None => at_once,
+        };
         let deadlines = [self.engine.poll_timeout(), self.pending.next_deadline(), at_once.then_some(now)];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
             self.timer.arm(deadline, now);
@@ -340,9 +397,15 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.pending.flush();
         self.acceptors.clear();
         self.table.clear();
+        self.bell = None;
         for _ in 0..RELEASE_STEPS_MAX {
             self.jobs.poll_all();
-            if self.jobs.is_idle() && self.shelf.receiving.count() + self.shelf.sending.count() == 0 {
+            self.exchange();
+            let sockets_idle = self.table.plane().is_none_or(|plane| plane.is_idle());
+            if sockets_idle
+                && self.jobs.is_idle()
+                && self.shelf.receiving.count() + self.shelf.sending.count() == 0
+            {
                 return true;
             }
             monoio::time::sleep(Duration::from_millis(1)).await;

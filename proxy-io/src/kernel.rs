@@ -10,7 +10,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 
@@ -176,6 +176,13 @@ impl Socket {
     pub(crate) fn new(socket: StdSocket) -> io::Result<Self> {
         let stream = UnixStream::from_std(StdStream::from(OwnedFd::from(socket)))?;
         Ok(Self { stream: UnsafeCell::new(stream) })
+    }
+
+    /// Takes it away from monoio. No operation may be in flight on it.
+    pub(crate) fn into_std(self) -> StdSocket {
+        let fd = self.stream.into_inner().into_raw_fd();
+        // SAFETY: monoio has just given the descriptor up.
+        StdSocket::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     #[allow(clippy::mut_from_ref)]

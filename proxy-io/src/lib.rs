@@ -7,14 +7,16 @@
 //!   Fleet ──> thread (pinned) ──> runtime (io_uring or epoll, by monoio)
 //!                │ mailbox: reload, reopen, drain           │
 //!                └─> dispatch: one turn after the other ────┘
-//!                      ├─ table ── conn: a reader and a writer for each connection
+//!                      ├─ table ── ring: receiving and sending by our own queue, or
+//!                      │           conn: a reader and a writer for each connection, by monoio
 //!                      ├─ accept, connect
 //!                      ├─ jobs ── file, resolve (blocking: helper threads)
 //!                      ├─ timer: one for all deadlines
 //!                      └─ logfile
 //! ```
 //!
-//! Reading order: [`fleet`], `thread`, `dispatch`, `ready`, `table`, `conn`. All `unsafe` is in `kernel`.
+//! Reading order: [`fleet`], `thread`, `dispatch`, `ready`, `table`, `ring`, `conn`. All `unsafe` is in `kernel` and in
+//! `ring`'s two parts that share memory with the kernel.
 
 mod accept;
 mod blocking;
@@ -34,6 +36,7 @@ mod listen;
 mod logfile;
 mod ready;
 mod resolve;
+mod ring;
 mod runtime;
 mod table;
 mod thread;

@@ -24,6 +24,8 @@ pub(crate) enum Token {
     Job(u32),
     /// The worker's one timer.
     Timer,
+    /// The sockets' ring.
+    Bell,
 }
 
 #[derive(Default)]

@@ -11,6 +11,8 @@ use std::io;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
+use crate::ring::Queues;
+
 /// Submission entries: how many operations one turn may start before the queue must be handed over early.
 const SUBMISSION_ENTRIES: u32 = 1024;
 /// Completion entries: how many completions fit before the kernel must set them aside.
@@ -23,6 +25,8 @@ pub enum Driver {
     IoUring {
         /// The flags that its rings were made with.
         flags: RingFlags,
+        /// Whether the sockets have a ring of their own beside monoio's.
+        own_ring: bool,
     },
     /// monoio's epoll driver.
     Epoll,
@@ -43,17 +47,20 @@ impl fmt::Display for Driver {
     /// For the start-up notice.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::IoUring { flags: RingFlags::Deferred } => {
+            Self::IoUring { own_ring: true, .. } => {
+                "io_uring (own ring; SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, SUBMIT_ALL)"
+            }
+            Self::IoUring { flags: RingFlags::Deferred, .. } => {
                 "io_uring (SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN, SUBMIT_ALL)"
             }
-            Self::IoUring { flags: RingFlags::Cooperative } => "io_uring (COOP_TASKRUN, SUBMIT_ALL)",
-            Self::IoUring { flags: RingFlags::Plain } => "io_uring (no flags)",
+            Self::IoUring { flags: RingFlags::Cooperative, .. } => "io_uring (COOP_TASKRUN, SUBMIT_ALL)",
+            Self::IoUring { flags: RingFlags::Plain, .. } => "io_uring (no flags)",
             Self::Epoll => "epoll",
         })
     }
 }
 
-/// The environment variable that forces the epoll driver, with the value `epoll`.
+/// The environment variable that forces a driver that is not the best: `monoio` or `epoll`.
 const FORCE: &str = "RINGGATE_DRIVER";
 
 /// Which driver to take.
@@ -61,15 +68,21 @@ const FORCE: &str = "RINGGATE_DRIVER";
 pub enum Choice {
     /// The best that this kernel lets this process have.
     Best,
+    /// The best without a ring of our own: the sockets are monoio's, too.
+    Monoio,
     /// epoll, even where io_uring is to be had.
     Epoll,
 }
 
 impl Choice {
-    /// The best, unless the environment says `RINGGATE_DRIVER=epoll`.
+    /// The best, unless the environment says `RINGGATE_DRIVER=monoio` or `RINGGATE_DRIVER=epoll`.
     #[must_use]
     pub fn from_env() -> Self {
-        if std::env::var(FORCE).is_ok_and(|value| value == "epoll") { Self::Epoll } else { Self::Best }
+        match std::env::var(FORCE).as_deref() {
+            Ok("epoll") => Self::Epoll,
+            Ok("monoio") => Self::Monoio,
+            Ok(_) | Err(_) => Self::Best,
+        }
     }
 }
 
@@ -82,7 +95,7 @@ pub(crate) enum AnyRuntime {
 impl AnyRuntime {
     /// A runtime for this thread.
     pub(crate) fn build(choice: Choice) -> io::Result<Self> {
-        if choice == Choice::Best && monoio::utils::detect_uring() {
+        if choice != Choice::Epoll && monoio::utils::detect_uring() {
             for flags in [RingFlags::Deferred, RingFlags::Cooperative, RingFlags::Plain] {
                 if let Ok(runtime) = ring(flags) {
                     return Ok(Self::Ring(runtime, flags));
@@ -93,9 +106,17 @@ impl AnyRuntime {
         Ok(Self::Epoll(runtime))
     }
 
-    pub(crate) const fn driver(&self) -> Driver {
+    /// A ring for the sockets of this thread, where it is better than monoio's.
+    pub(crate) fn own_ring(&self, choice: Choice) -> Option<Queues> {
+        match (self, choice) {
+            (Self::Ring(_, RingFlags::Deferred), Choice::Best) => Queues::new().ok(),
+            (Self::Ring(..) | Self::Epoll(_), _) => None,
+        }
+    }
+
+    pub(crate) const fn driver(&self, own_ring: bool) -> Driver {
         match self {
-            Self::Ring(_, flags) => Driver::IoUring { flags: *flags },
+            Self::Ring(_, flags) => Driver::IoUring { flags: *flags, own_ring },
             Self::Epoll(_) => Driver::Epoll,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             Connect                      connected
-//!   (vacant) ─────────> Connecting ──────────────────────> Open { reader, writer }
+//!   (vacant) ─────────> Connecting ──────────────────────> Open { reader, writer }, or Line of the ring
 //!      │   accepted                                             │
 //!      └────────────────────────────────────────────────────────┤
 //!   (vacant) <──────────────────── Close ───────────────────────┘
@@ -18,12 +18,14 @@ use std::time::Duration;
 
 use proxy_core::buf::Chain;
 use proxy_core::command::{Address, CloseHow, Completion, ConnId, ConnectOptions, IoError, Room};
+use socket2::SockRef;
 
 use crate::conn::{BoxFuture, Link, Shelf, read_side, write_side};
 use crate::connect::connect;
 use crate::control::Mailbox;
 use crate::kernel::Socket;
 use crate::ready::{Token, waker};
+use crate::ring::Plane;
 
 type Connected = Result<(Socket, Address), IoError>;
 
@@ -32,6 +34,8 @@ pub(crate) struct Table {
     slots: Vec<Slot>,
     shelf: Rc<Shelf>,
     mailbox: Arc<Mailbox>,
+    /// Where open connections live, if not here.
+    plane: Option<Plane>,
 }
 
 /// A place for a connection. The wakers stay when tenants come and go.
@@ -48,17 +52,24 @@ struct Tenant {
 
 enum State {
     Connecting(BoxFuture<Connected>),
-    Open { link: Rc<Link>, reader: BoxFuture<()>, writer: Option<BoxFuture<()>> },
+    /// On monoio: two futures.
+    Open {
+        link: Rc<Link>,
+        reader: BoxFuture<()>,
+        writer: Option<BoxFuture<()>>,
+    },
+    /// On the ring: the number of its line.
+    Line(u32),
 }
 
 impl Table {
-    pub(crate) const fn new(shelf: Rc<Shelf>, mailbox: Arc<Mailbox>) -> Self {
-        Self { slots: Vec::new(), shelf, mailbox }
+    pub(crate) const fn new(shelf: Rc<Shelf>, mailbox: Arc<Mailbox>, plane: Option<Plane>) -> Self {
+        Self { slots: Vec::new(), shelf, mailbox, plane }
     }
 
     /// A connected socket moves in.
     pub(crate) fn open(&mut self, id: ConnId, socket: Socket) {
-        let state = State::open(id, socket, &self.shelf);
+        let state = State::open(id, socket, &self.shelf, self.plane.as_mut());
         self.move_in(id, state);
     }
 
@@ -71,41 +82,55 @@ impl Table {
 
     /// Starts to read.
     pub(crate) fn recv(&mut self, id: ConnId, room: Room) {
-        // A connection that is gone or not there yet: the core is wrong, and no answer will come.
-        let Some(State::Open { link, .. }) = self.state(id) else {
-            return debug_assert!(false, "receive on {id:?}");
-        };
-        link.wish_read(room);
+        match state(&mut self.slots, id) {
+            Some(State::Open { link, .. }) => link.wish_read(room),
+            Some(State::Line(line)) => {
+                return self.plane.iter_mut().for_each(|plane| plane.recv(*line, room));
+            }
+            // A connection that is gone or not there yet: the core is wrong, and no answer will come.
+            Some(State::Connecting(_)) | None => return debug_assert!(false, "receive on {id:?}"),
+        }
         self.poll_reader(id.0.index);
     }
 
     /// Starts to write.
     pub(crate) fn send(&mut self, id: ConnId, chain: Chain) {
-        let shelf = Rc::clone(&self.shelf);
-        let Some(State::Open { link, writer, .. }) = self.state(id) else {
-            return debug_assert!(false, "send on {id:?}");
-        };
-        link.wish_write(chain);
-        if writer.is_none() {
-            *writer = Some(Box::pin(write_side(Rc::clone(link), shelf)));
+        match state(&mut self.slots, id) {
+            Some(State::Open { link, writer, .. }) => {
+                link.wish_write(chain);
+                if writer.is_none() {
+                    *writer = Some(Box::pin(write_side(Rc::clone(link), Rc::clone(&self.shelf))));
+                }
+            }
+            Some(State::Line(line)) => {
+                if let Some(plane) = &mut self.plane {
+                    plane.send(*line, chain);
+                }
+                return;
+            }
+            Some(State::Connecting(_)) | None => return debug_assert!(false, "send on {id:?}"),
         }
         self.poll_writer(id.0.index);
     }
 
     /// Half-closes.
     pub(crate) fn shutdown(&mut self, id: ConnId) {
-        if let Some(State::Open { link, .. }) = self.state(id) {
+        if let Some(socket) = self.socket(id) {
             // A connection that is gone already cannot be shut down, and its end is reported by other means.
-            let _ = link.socket.options().shutdown(Shutdown::Write);
+            let _ = socket.shutdown(Shutdown::Write);
         }
     }
 
     /// Ends a connection: what is in flight is cancelled, and the descriptor closes when that is done.
     pub(crate) fn close(&mut self, id: ConnId, how: CloseHow) {
-        let Some(state) = self.state(id) else { return };
-        if let (State::Open { link, .. }, CloseHow::Reset) = (state, how) {
+        if let (CloseHow::Reset, Some(socket)) = (how, self.socket(id)) {
             // Unix sockets know no reset.
-            let _ = link.socket.options().set_linger(Some(Duration::ZERO));
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+        match state(&mut self.slots, id) {
+            Some(State::Line(line)) => self.plane.iter_mut().for_each(|plane| plane.close(*line)),
+            Some(State::Open { .. } | State::Connecting(_)) => {}
+            None => return,
         }
         if let Some(slot) = self.slots.get_mut(id.0.index as usize) {
             slot.tenant = None;
@@ -122,12 +147,13 @@ impl Table {
                 let never = reader.as_mut().poll(&mut cx);
                 debug_assert!(never.is_pending());
             }
+            State::Line(_) => {}
             State::Connecting(future) => {
                 let Poll::Ready(result) = future.as_mut().poll(&mut cx) else { return };
                 let conn = tenant.id;
                 let result = match result {
                     Ok((socket, local)) => {
-                        tenant.state = State::open(conn, socket, &self.shelf);
+                        tenant.state = State::open(conn, socket, &self.shelf, self.plane.as_mut());
                         Ok(local)
                     }
                     Err(error) => {
@@ -149,14 +175,24 @@ impl Table {
         }
     }
 
+    /// The ring of the open connections, if they live there.
+    pub(crate) const fn plane(&mut self) -> Option<&mut Plane> {
+        self.plane.as_mut()
+    }
+
     /// Closes everything.
     pub(crate) fn clear(&mut self) {
         self.slots.clear();
+        self.plane.iter_mut().for_each(Plane::clear);
     }
 
-    fn state(&mut self, id: ConnId) -> Option<&mut State> {
-        let tenant = self.slots.get_mut(id.0.index as usize)?.tenant.as_mut()?;
-        (tenant.id == id).then_some(&mut tenant.state)
+    /// An open connection's socket, for its options.
+    fn socket(&mut self, id: ConnId) -> Option<SockRef<'_>> {
+        match state(&mut self.slots, id)? {
+            State::Open { link, .. } => Some(link.socket.options()),
+            State::Line(line) => self.plane.as_ref()?.socket(*line).map(SockRef::from),
+            State::Connecting(_) => None,
+        }
     }
 
     fn move_in(&mut self, id: ConnId, state: State) {
@@ -174,8 +210,16 @@ impl Table {
     }
 }
 
+fn state(slots: &mut [Slot], id: ConnId) -> Option<&mut State> {
+    let tenant = slots.get_mut(id.0.index as usize)?.tenant.as_mut()?;
+    (tenant.id == id).then_some(&mut tenant.state)
+}
+
 impl State {
-    fn open(id: ConnId, socket: Socket, shelf: &Rc<Shelf>) -> Self {
+    fn open(id: ConnId, socket: Socket, shelf: &Rc<Shelf>, plane: Option<&mut Plane>) -> Self {
+        if let Some(plane) = plane {
+            return Self::Line(plane.add(id, socket.into_std()));
+        }
         let link = Rc::new(Link::new(id, socket));
         let reader = Box::pin(read_side(Rc::clone(&link), Rc::clone(shelf)));
         Self::Open { link, reader, writer: None }

@@ -11,7 +11,7 @@ use core_affinity::CoreId;
 use proxy_core::command::Level;
 
 use crate::control::{Mailbox, lock};
-use crate::dispatch::{Outcome, Station, run};
+use crate::dispatch::{Kernel, Outcome, Station, run};
 use crate::engine::Engine;
 use crate::runtime::{AnyRuntime, Driver};
 
@@ -78,12 +78,14 @@ pub(crate) fn spawn<E: Engine>(
                 Ok(runtime) => runtime,
                 Err(error) => return fail(&station, ready, error),
             };
+            let queues = runtime.own_ring(choice);
             if let Some(ready) = ready.take() {
                 // Connections queue up from the moment that the sockets listen; there is nothing else to wait for.
-                let _ = ready.send(Ok(runtime.driver()));
+                let _ = ready.send(Ok(runtime.driver(queues.is_some())));
             }
-            let ring = matches!(runtime, AnyRuntime::Ring(..));
-            let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run::<E>(&station, &mailbox, ring))));
+            let kernel = Kernel { ring: matches!(runtime, AnyRuntime::Ring(..)), queues };
+            let end =
+                catch_unwind(AssertUnwindSafe(|| runtime.block_on(run::<E>(&station, &mailbox, kernel))));
             let (outcome, released) =
                 end.unwrap_or_else(|_| (Outcome::Panicked("panic outside a turn".to_owned()), false));
             if !released {

@@ -19,6 +19,9 @@ fn the_driver_is_the_one_asked_for() {
     let rig = Rig::new(Choice::Epoll, "echo", 1);
     assert_eq!(rig.crew.driver(), Driver::Epoll);
     rig.finish();
+    let rig = Rig::new(Choice::Monoio, "echo", 1);
+    assert!(!matches!(rig.crew.driver(), Driver::IoUring { own_ring: true, .. }));
+    rig.finish();
 }
 
 #[test]
@@ -308,7 +311,7 @@ fn an_address_in_use_is_reported_in_nginxs_words() {
 #[test]
 fn descriptors_run_out_child() {
     let Ok(choice) = std::env::var("RINGGATE_TEST_CHOICE") else { return };
-    let choice = if choice == "Epoll" { Choice::Epoll } else { Choice::Best };
+    let choice = CHOICES.into_iter().find(|known| format!("{known:?}") == choice).unwrap();
     let rig = Rig::new(choice, "echo", 1);
     println!("listening {} {}", rig.address, rig.dir.display());
     let mut line = String::new();

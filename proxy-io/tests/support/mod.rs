@@ -23,8 +23,8 @@ use proxy_core::time::{Instant, Millis, Now};
 use proxy_core::worker::Pools;
 use proxy_io::{Bound, Choice, Crew, Engine, Logs, bind};
 
-/// Both drivers, for tests that run on each.
-pub const CHOICES: [Choice; 2] = [Choice::Best, Choice::Epoll];
+/// All drivers, for tests that run on each.
+pub const CHOICES: [Choice; 3] = [Choice::Best, Choice::Monoio, Choice::Epoll];
 
 /// The slice size of `burst` and how long a test waits for anything before it fails.
 pub const SLICE: usize = 16 << 10;
@@ -39,6 +39,8 @@ struct Conn {
     /// Sending, or not connected yet.
     busy: bool,
     out: Chain,
+    /// A receive is in flight.
+    reading: bool,
     echo: bool,
     ended: bool,
 }
@@ -85,7 +87,7 @@ impl Engine for Console {
         if &*self.config.hostname == "greet" {
             self.say(conn, &format!("{} {} {}\n", listener.0, peer.client, peer.local));
         }
-        self.commands.push_back(Command::Recv { conn, room: Room::Small });
+        self.read(conn, Room::Small);
         conn
     }
 
@@ -182,7 +184,8 @@ impl Engine for Console {
 
 impl Console {
     fn received(&mut self, conn: ConnId, data: Chunk, now: Now) {
-        let Some(state) = self.conns.get(conn.0) else { return };
+        let Some(state) = self.conns.get_mut(conn.0) else { return };
+        state.reading = false;
         if let Some(peer) = state.peer {
             self.push(peer, data.into());
         } else if state.echo {
@@ -192,7 +195,17 @@ impl Console {
             for line in text.lines() {
                 self.obey(conn, line, now);
             }
-            self.commands.push_back(Command::Recv { conn, room: Room::Small });
+            self.read(conn, Room::Small);
+        }
+    }
+
+    /// At most one receive is in flight, as the contract says.
+    fn read(&mut self, conn: ConnId, room: Room) {
+        if let Some(state) = self.conns.get_mut(conn.0)
+            && !state.reading
+        {
+            state.reading = true;
+            self.commands.push_back(Command::Recv { conn, room });
         }
     }
 
@@ -257,7 +270,7 @@ impl Console {
         match result {
             Ok(_) => {
                 self.conns.get_mut(conn.0).unwrap().busy = false;
-                self.commands.push_back(Command::Recv { conn, room: Room::Large });
+                self.read(conn, Room::Large);
                 self.pump(conn);
             }
             Err(errno) => {
@@ -297,7 +310,7 @@ impl Console {
         if let Some(source) = source
             && self.conns.get(source.0).is_some_and(|state| !state.ended)
         {
-            self.commands.push_back(Command::Recv { conn: source, room: Room::Large });
+            self.read(source, Room::Large);
         }
     }
 
