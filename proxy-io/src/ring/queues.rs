@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -47,6 +48,8 @@ pub(crate) struct Queues {
     ring: IoUring,
     event: File,
     flags: Flags,
+    /// What the queue had no room for, in its order.
+    backlog: VecDeque<Entry>,
 }
 
 impl Queues {
@@ -65,7 +68,7 @@ impl Queues {
         // SAFETY: the kernel has just made it for us.
         let event = File::from(unsafe { OwnedFd::from_raw_fd(event) });
         ring.submitter().register_eventfd(event.as_raw_fd())?;
-        Ok(Self { ring, event, flags })
+        Ok(Self { ring, event, flags, backlog: VecDeque::new() })
     }
 
     /// The eventfd; a blocking one.
@@ -119,18 +122,34 @@ impl Queues {
     }
 
     fn push(&mut self, entry: &Entry) {
+        if self.backlog.is_empty() && self.try_push(entry) {
+            return;
+        }
+        // The queue is full: hand it over once. Where the kernel takes nothing now (no memory, completions to be read
+        // first), the entry waits in its turn; there are at most a few for each connection.
+        self.backlog.push_back(entry.clone());
+        let _ = self.enter();
+        self.push_backlog();
+    }
+
+    fn try_push(&mut self, entry: &Entry) -> bool {
         // SAFETY: what the entry points to is a group's or a `Sending`'s memory, which stays where it is until the
         // completion is in.
-        while unsafe { self.ring.submission().push(entry) }.is_err() {
-            // The queue is full. What the call finishes is found later.
-            let _ = self.enter();
+        unsafe { self.ring.submission().push(entry) }.is_ok()
+    }
+
+    fn push_backlog(&mut self) {
+        while let Some(entry) = self.backlog.pop_front() {
+            if !self.try_push(&entry) {
+                return self.backlog.push_front(entry);
+            }
         }
     }
 
     /// Whether a system call would bring anything about.
     pub(super) fn is_due(&mut self) -> bool {
         let submission = self.ring.submission();
-        !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
+        !self.backlog.is_empty() || !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
     }
 
     /// Whether completions are there to be taken.
@@ -140,6 +159,7 @@ impl Queues {
 
     /// Hands the kernel what was started and lets it finish what is ready, without waiting.
     pub(super) fn enter(&mut self) -> io::Result<()> {
+        self.push_backlog();
         let len = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
         // SAFETY: no signal set is passed, and the entries were checked when they were pushed.
         let result = unsafe { self.ring.submitter().enter::<libc::sigset_t>(len, 0, GET_EVENTS, None) };
