@@ -37,9 +37,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("ringgate-control-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("nginx.pid");
-        for (signal, number) in
-            [(Signal::Stop, 15), (Signal::Quit, 3), (Signal::Reopen, 10), (Signal::Reload, 1)]
-        {
+        // HUP and QUIT are left to the end-to-end tests: a child may have inherited that they are ignored.
+        for (signal, number) in [(Signal::Stop, 15), (Signal::Reopen, 10)] {
             let mut child = Command::new("sleep").arg("60").spawn().unwrap();
             std::fs::write(&path, format!("{}\n", child.id())).unwrap();
             send(signal, &path).unwrap();
