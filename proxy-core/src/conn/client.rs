@@ -349,8 +349,7 @@ impl ClientConn {
             | Reason::UpstreamConnect
             | Reason::UpstreamSend
             | Reason::UpstreamRead
-            | Reason::UpstreamIdle
-            | Reason::Spill => self.drive(ctx),
+            | Reason::UpstreamIdle => self.drive(ctx),
         }
     }
 
