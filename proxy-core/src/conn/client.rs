@@ -349,7 +349,8 @@ impl ClientConn {
             | Reason::UpstreamConnect
             | Reason::UpstreamSend
             | Reason::UpstreamRead
-            | Reason::UpstreamIdle => self.drive(ctx),
+            | Reason::UpstreamIdle
+            | Reason::Spill => self.drive(ctx),
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct ReplyBody {
     /// Everything, the last chunk included, was handed to the link.
     ended: bool,
     cut: bool,
+    /// The client was given time and did not keep up: a temporary file may be used.
+    may_spill: bool,
 }
 
 impl ReplyBody {
@@ -120,12 +122,22 @@ impl ReplyBody {
     /// Whether the source may give more.
     pub(crate) fn has_room(&self, link: &Link, room: &Room) -> bool {
         let waiting = self.held.len() + link.unsent_bytes();
-        if room.file_bytes_max == 0 {
+        if room.file_bytes_max == 0 || (self.spill.is_none() && !self.may_spill) {
             return waiting < room.memory_bytes_max;
         }
         let filed = self.spill.as_ref().map_or(0, Spill::written);
         self.pending.len() < room.memory_bytes_max
             && (waiting < room.memory_bytes_max || filed < room.file_bytes_max)
+    }
+
+    /// Whether more than fits in memory waits for the client only because the client is still given time.
+    pub(crate) const fn waits_for_patience(&self) -> bool {
+        !self.may_spill
+    }
+
+    /// The client had its time.
+    pub(crate) const fn allow_spill(&mut self) {
+        self.may_spill = true;
     }
 
     /// Why a part of the body is lost: the file that it was in has failed.
@@ -137,7 +149,11 @@ impl ReplyBody {
     pub(crate) fn pump_spill(&mut self, client: ConnId, link: &Link, room: &Room, ctx: &mut Context) {
         let Some(spill) = &mut self.spill else {
             let waiting = self.held.len() + link.unsent_bytes();
-            if room.file_bytes_max > 0 && waiting >= room.memory_bytes_max && !self.source_ended {
+            if self.may_spill
+                && room.file_bytes_max > 0
+                && waiting >= room.memory_bytes_max
+                && !self.source_ended
+            {
                 self.spill = Some(Spill::open(client, FileRole::Reply, &room.directory, ctx));
             }
             return;

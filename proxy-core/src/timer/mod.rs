@@ -43,6 +43,8 @@ pub enum Reason {
     UpstreamRead,
     /// `keepalive_timeout` or `keepalive_time` of the upstream group.
     UpstreamIdle,
+    /// The client takes too long: what the upstream still has goes to a temporary file.
+    Spill,
 }
 
 /// A connection's deadline and the entry that will wake it.

@@ -32,7 +32,7 @@ use crate::conn::link::Ended;
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
 use crate::http::framing::BodyFraming;
-use crate::time::Instant;
+use crate::time::{Instant, Millis};
 use crate::timer::Reason;
 use crate::upstream::{Group, Tried};
 use dynamic::Waiting;
@@ -187,6 +187,7 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return };
         let starved = self.proxy.room.as_ref().is_some_and(|room| !self.reply.has_room(link, room));
+        let files = self.proxy.room.as_ref().is_some_and(|room| room.file_bytes_max > 0);
         if let Some(conn) = self.proxy.conn.as_mut() {
             match self.proxy.phase {
                 Phase::Connecting => {}
@@ -195,6 +196,12 @@ impl Exchange {
                 }
                 Phase::Exchanging | Phase::Body if self.proxy.request_ended && !starved => {
                     conn.link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
+                }
+                // A client that keeps up needs no file; one that does not shall not hold the upstream for long.
+                Phase::Body if starved && files && self.reply.waits_for_patience() => {
+                    if conn.link.deadline.get().is_none_or(|(_, reason)| reason != Reason::Spill) {
+                        conn.link.set_deadline(SPILL_PATIENCE, Reason::Spill, ctx);
+                    }
                 }
                 Phase::Idle | Phase::Resolving(_) | Phase::Exchanging | Phase::Body | Phase::Ended => {
                     conn.link.deadline.clear();
@@ -249,6 +256,9 @@ impl Exchange {
         if self.stage == Stage::Tunnel {
             return self.end_tunnel(ctx);
         }
+        if reason == Reason::Spill {
+            return self.reply.allow_spill();
+        }
         let error = match reason {
             Reason::UpstreamConnect => UpstreamError::ConnectTimeout,
             Reason::UpstreamSend => UpstreamError::SendTimeout,
@@ -260,7 +270,8 @@ impl Exchange {
             | Reason::Keepalive
             | Reason::Linger
             | Reason::RateLimit
-            | Reason::Resolve => UpstreamError::RecvTimeout,
+            | Reason::Resolve
+            | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);
     }
@@ -301,6 +312,9 @@ impl UpstreamConn {
         })
     }
 }
+
+/// How long a reply that fills its buffers waits for the client before it goes to a temporary file.
+const SPILL_PATIENCE: Millis = Millis(25);
 
 /// How much of a request is handed to an upstream's link before it has taken some of it, in bytes.
 const REQUEST_BYTES_MAX: usize = 128 * 1024;

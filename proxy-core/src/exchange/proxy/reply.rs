@@ -25,14 +25,30 @@ impl Exchange {
         if self.proxy.phase == Phase::Exchanging {
             self.read_heads(link, ctx);
         }
-        if self.proxy.phase == Phase::Body && self.stage == Stage::Proxy {
-            self.read_body(link, ctx);
-        }
-        if self.stage == Stage::Proxy && self.head_sent {
+        loop {
+            if self.proxy.phase == Phase::Body && self.stage == Stage::Proxy {
+                self.read_body(link, ctx);
+            }
+            if self.stage != Stage::Proxy || !self.head_sent {
+                return;
+            }
             self.spill_reply(link, ctx);
             self.reply.pump(link, ctx);
             link.flush(ctx);
+            if !self.can_read_on(link) {
+                return;
+            }
         }
+    }
+
+    /// Whether what went to the client or to the file made room while nothing is asked of the upstream. Each round of
+    /// [`pump_reply`](Self::pump_reply) that finds this true reads bytes or asks for some.
+    fn can_read_on(&self, link: &Link) -> bool {
+        let Some(conn) = self.proxy.conn.as_ref() else { return false };
+        self.stage == Stage::Proxy
+            && self.proxy.phase == Phase::Body
+            && !conn.link.is_receiving()
+            && self.proxy.room.as_ref().is_none_or(|room| self.reply.has_room(link, room))
     }
 
     /// Reads heads up to the final one; interim ones are passed on or stepped over.
