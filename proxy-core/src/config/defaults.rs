@@ -148,6 +148,7 @@ impl Default for Location {
             content: Content::Files,
             try_files: None,
             core: Arc::default(),
+            limits: None,
             access_logs: Arc::new([]),
             origin: Origin::default(),
         }

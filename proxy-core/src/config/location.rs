@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{AccessLog, CoreSettings, Proxy, RewriteOp, Template};
+use super::{AccessLog, CoreSettings, Limits, Proxy, RewriteOp, Template};
 
 /// Where something stands in the configuration text, for `explain`, logs and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Location {
     pub try_files: Option<TryFiles>,
     /// The settings of the core and headers modules.
     pub core: Arc<CoreSettings>,
+    /// `limit_req` and `limit_conn`; none where neither applies.
+    pub limits: Option<Arc<Limits>>,
     /// The access logs; empty for `off`.
     pub access_logs: Arc<[AccessLog]>,
     /// Where the block stands.

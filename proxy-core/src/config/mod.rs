@@ -8,6 +8,7 @@ mod access_log;
 mod core_settings;
 mod defaults;
 mod endpoint;
+mod limits;
 mod listen;
 mod location;
 mod map;
@@ -29,6 +30,9 @@ pub use core_settings::{
     IfModifiedSince, Keepalive, Linger, LingeringClose, MimeTypes, Root, ServerTokens,
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
+pub use limits::{
+    ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
+};
 pub use listen::Listener;
 pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFiles};
 pub use map::{Map, MapValue};
@@ -62,6 +66,8 @@ index! {
     UpstreamId;
     /// A place in [`Config::logs`].
     LogId;
+    /// A place in [`Config::limit_zones`].
+    ZoneId;
     /// A place in [`Config::maps`].
     MapId;
     /// A place in [`Config::slots`]: a variable that a request may set (`set`, a named capture).
@@ -87,6 +93,8 @@ pub struct Config {
     pub logs: Vec<LogFile>,
     /// The error log files, each path once; the first is the main one.
     pub error_logs: Vec<ErrorLogFile>,
+    /// The zones of `limit_req` and `limit_conn`.
+    pub limit_zones: Vec<LimitZone>,
     /// The `map` blocks.
     pub maps: Vec<Map>,
     /// The names of the variables that a request may set, for messages.

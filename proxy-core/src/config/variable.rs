@@ -64,7 +64,9 @@ variables! {
     Https = "https";
     IsArgs = "is_args";
     IsRequestPort = "is_request_port";
+    LimitConnStatus = "limit_conn_status";
     LimitRate = "limit_rate";
+    LimitReqStatus = "limit_req_status";
     Msec = "msec";
     NginxVersion = "nginx_version";
     Pid = "pid";

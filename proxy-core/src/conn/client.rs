@@ -345,7 +345,8 @@ impl ClientConn {
                 }
                 self.drive(ctx);
             }
-            Reason::RateLimit
+            Reason::LimitReq
+            | Reason::RateLimit
             | Reason::UpstreamConnect
             | Reason::UpstreamSend
             | Reason::UpstreamRead

@@ -15,12 +15,12 @@ use super::vars::Env;
 use super::{Exchange, Facts};
 use crate::buf::{Chunk, Pool};
 use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report};
-use crate::config::{AccessLog, Config, UpstreamId};
+use crate::config::{AccessLog, Config, UpstreamId, ZoneId};
 use crate::conn::{ClientConn, UpstreamConn};
 use crate::http::Field;
 use crate::http::date::DateCache;
 use crate::log::LogBuffers;
-use crate::shared::Shared;
+use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
 use crate::time::Now;
 use crate::timer::Wheel;
@@ -98,11 +98,13 @@ pub(crate) struct Tally {
 pub(crate) struct Generation {
     pub(crate) config: Arc<Config>,
     pub(crate) groups: Vec<Rc<RefCell<Group>>>,
+    /// The state of the configuration's limit zones, in its order.
+    zones: Vec<Zone>,
 }
 
 impl Generation {
     /// A configuration whose groups take over the state of `previous` where they are the same.
-    pub(crate) fn new(config: Arc<Config>, previous: Option<&Self>) -> Self {
+    pub(crate) fn new(config: Arc<Config>, previous: Option<&Self>, shared: &Shared) -> Self {
         let groups = config.upstreams.iter().map(|upstream| {
             let same = previous.and_then(|old| {
                 let place = old.config.upstreams.iter().position(|other| other.is_same_group(upstream))?;
@@ -113,7 +115,13 @@ impl Generation {
             same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream))))
         });
         let groups = groups.collect();
-        Self { config, groups }
+        let zones = config.limit_zones.iter().map(|zone| shared.zones.open(zone)).collect();
+        Self { config, groups, zones }
+    }
+
+    /// The state of a limit zone.
+    pub(crate) fn zone(&self, id: ZoneId) -> Option<&Zone> {
+        self.zones.get(id.0 as usize)
     }
 
     pub(crate) fn group(&self, id: UpstreamId) -> Option<&Rc<RefCell<Group>>> {

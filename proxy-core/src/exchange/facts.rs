@@ -90,6 +90,10 @@ pub struct Facts {
     pub request_body: SmallVec<[Chunk; 1]>,
     /// The rate that `set $limit_rate` or X-Accel-Limit-Rate asked for, in bytes per second.
     pub limit_rate: Option<u64>,
+    /// What `limit_req` said (`$limit_req_status`).
+    pub limit_req_status: Option<LimitStatus>,
+    /// What `limit_conn` said (`$limit_conn_status`).
+    pub limit_conn_status: Option<LimitStatus>,
     /// The target, where it was computed for this request.
     pub dynamic_target: Option<DynamicTarget>,
     /// What was sent, or is about to be.
@@ -132,6 +136,8 @@ impl Facts {
             request_length: 0,
             request_body: SmallVec::new(),
             limit_rate: None,
+            limit_req_status: None,
+            limit_conn_status: None,
             dynamic_target: None,
             reply: Reply::default(),
             tries: SmallVec::new(),
@@ -185,6 +191,35 @@ pub enum Nested {
     Root,
     /// `limit_rate`
     LimitRate,
+}
+
+/// What a limit said to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitStatus {
+    /// It went on.
+    Passed,
+    /// It had to wait.
+    Delayed,
+    /// It was refused.
+    Rejected,
+    /// It would have had to wait.
+    DelayedDryRun,
+    /// It would have been refused.
+    RejectedDryRun,
+}
+
+impl LimitStatus {
+    /// The variables' value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "PASSED",
+            Self::Delayed => "DELAYED",
+            Self::Rejected => "REJECTED",
+            Self::DelayedDryRun => "DELAYED_DRY_RUN",
+            Self::RejectedDryRun => "REJECTED_DRY_RUN",
+        }
+    }
 }
 
 /// The variables that a request has set, by [`SlotId`]; shorter than the table where nothing was set yet.

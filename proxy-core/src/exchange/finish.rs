@@ -83,6 +83,7 @@ impl Exchange {
         self.facts.reply.bytes_sent = sent;
         self.facts.reply.body_bytes_sent = sent.saturating_sub(self.head_bytes);
         self.write_access_logs(ctx);
+        self.admissions.clear();
         self.body_read = self.body.is_complete();
         ctx.recycle_fields(core::mem::take(&mut self.facts.head.fields));
         if let Some(head) = self.facts.upstream_head.take() {

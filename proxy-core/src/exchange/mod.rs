@@ -6,11 +6,13 @@
 //! (head) ──► Phases ──► Gather ──► Proxy ──► Tunnel            │
 //!               │  (request body)   │ │ 101      │             │
 //!               │                   │ └──────────┼─ error page ┘
+//!               ├──► Delayed ───────┤            │
 //!               └──► File ──────────┤            │
 //!                                   ▼            ▼
 //!                                 Reply ──► Drain ──► Done
 //! ```
 //! - `Phases` runs nginx's phases up to the content handler ([`phases`], [`rewrite`]).
+//! - `Delayed` waits because `limit_req` says so ([`preaccess`]).
 //! - `File` waits for a file that is looked for, or sends it ([`content`](crate::content)).
 //! - `Gather` waits for the whole request body where `proxy_request_buffering` is on.
 //! - `Proxy` asks one server after another ([`proxy`]); `Tunnel` is what an upgrade becomes ([`tunnel`]).
@@ -25,6 +27,7 @@ mod expires;
 pub mod facts;
 pub(crate) mod finish;
 pub(crate) mod phases;
+pub(crate) mod preaccess;
 pub(crate) mod proxy;
 pub(crate) mod redirect;
 pub(crate) mod reply_body;
@@ -40,8 +43,10 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 pub use context::Pools;
-pub use facts::{ConnFacts, DynamicTarget, Facts, Reply, Try};
+pub use facts::{ConnFacts, DynamicTarget, Facts, LimitStatus, Reply, Try};
 
 use crate::buf::Chunk;
 use crate::command::{Completion, FileId, Level, Room};
@@ -51,6 +56,8 @@ use crate::content::files::FileRun;
 use crate::error::ClientError;
 use crate::http::framing::RequestMeta;
 use crate::http::{Method, Status};
+use crate::shared::Admission;
+use crate::time::Instant;
 use crate::timer::Reason;
 use context::{Context, FileRole, Generation};
 use proxy::ProxyRun;
@@ -80,6 +87,10 @@ pub(crate) struct Exchange {
     pub(crate) proxy: ProxyRun,
     pub(crate) file: FileRun,
     pub(crate) tunnel: Tunnel,
+    /// What `limit_conn` has counted this request at.
+    pub(crate) admissions: SmallVec<[Admission; 2]>,
+    /// When `limit_req` lets it go on.
+    pub(crate) delayed_until: Instant,
     /// What an upstream's X-Accel-Redirect left for the reply.
     pub(crate) carried: Carried,
     /// The rewrite directives that run.
@@ -114,6 +125,7 @@ pub(crate) struct Carried {
 pub(crate) enum Stage {
     #[default]
     Phases,
+    Delayed,
     Gather,
     Proxy,
     File,
@@ -169,6 +181,8 @@ impl Exchange {
             proxy: ProxyRun::default(),
             file: FileRun::default(),
             tunnel: Tunnel::default(),
+            admissions: SmallVec::new(),
+            delayed_until: Instant::default(),
             carried: Carried::default(),
             rewrite: RewriteRun::default(),
             add_uri_to_alias: false,
@@ -238,6 +252,7 @@ impl Exchange {
         let before = (self.stage, self.redirects_left);
         match self.stage {
             Stage::Phases => self.run_phases(link, ctx),
+            Stage::Delayed => self.run_delayed(link, ctx),
             Stage::Gather => self.gather(link, ctx),
             Stage::Proxy => self.run_proxy(link, ctx),
             Stage::File => self.run_file(link, ctx),

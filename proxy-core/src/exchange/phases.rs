@@ -1,4 +1,4 @@
-//! nginx's phases up to the content handler: server rewrite, find location, rewrite, access, content.
+//! nginx's phases up to the content handler: server rewrite, find location, rewrite, preaccess, access, content.
 
 use alloc::rc::Rc;
 
@@ -68,8 +68,15 @@ impl Exchange {
         true
     }
 
-    /// The rewrite directives have had their say: `try_files`, then the content.
+    /// The rewrite directives have had their say: the limits, then whatever comes behind them.
     pub(crate) fn after_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+        if self.run_preaccess(generation, link, ctx) {
+            self.after_preaccess(generation, link, ctx);
+        }
+    }
+
+    /// The limits let the request pass: `try_files`, then the content.
+    pub(crate) fn after_preaccess(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         let tries = self.location(generation).is_some_and(|location| location.try_files.is_some());
         if tries {
             self.try_file(0, link, ctx);

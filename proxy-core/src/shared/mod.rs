@@ -3,13 +3,25 @@
 //! Counters are kept per worker in [`Worker`](crate::worker::Worker) and folded in here once per turn at the most, so
 //! that the request path never touches a contended line.
 
+mod limit_conn;
+mod limit_req;
+mod room;
+mod table;
+mod zones;
+
 use core::sync::atomic::{AtomicU64, Ordering};
+
+pub use limit_conn::{Admission, ConnZone, Refusal};
+pub use limit_req::{Bounds, Pin, ReqZone, Verdict};
+pub use zones::{Zone, Zones};
 
 /// The state of the whole process.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// The numbers of `stub_status`.
     pub counters: Counters,
+    /// The zones of `limit_req` and `limit_conn`.
+    pub zones: Zones,
     next_connection: AtomicU64,
     pid: u32,
 }
@@ -57,4 +69,19 @@ pub struct Counters {
     pub writing: AtomicU64,
     /// Of them, those that wait for a request.
     pub waiting: AtomicU64,
+}
+
+/// Zones below this size have one shard, in bytes: their order of use is exact.
+const SHARDED_BYTES_MIN: usize = 1 << 20;
+/// How many shards larger zones have.
+const SHARDS: usize = 16;
+
+/// How many shards a zone of this size has.
+const fn shard_count(zone_bytes: usize) -> usize {
+    if zone_bytes < SHARDED_BYTES_MIN { 1 } else { SHARDS }
+}
+
+/// The shard of a hash: by its middle bits, since the tables inside use both ends.
+const fn shard_of(hash: u64, shards: usize) -> usize {
+    (hash >> 32) as usize % shards
 }

@@ -31,6 +31,8 @@ pub enum Reason {
     Keepalive,
     /// `lingering_timeout` or `lingering_time`: no more is thrown away.
     Linger,
+    /// `limit_req`: the request may go on.
+    LimitReq,
     /// `limit_rate`: the next part may be sent.
     RateLimit,
     /// `resolver_timeout`: the upstream's name must be known.

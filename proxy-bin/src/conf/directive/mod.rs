@@ -9,6 +9,7 @@ mod check;
 mod headers;
 mod http_core;
 mod known;
+mod limits;
 mod log;
 mod map;
 mod process;
@@ -27,6 +28,7 @@ pub use shape::{Arity, Contexts};
 use super::lower::context::Call;
 use super::lower::core::CoreLevel;
 use super::lower::level::Own;
+use super::lower::limits::LimitLevel;
 use super::lower::process::ProcessLevel;
 use super::lower::proxy::ProxyLevel;
 use super::lower::server::ServerLevel;
@@ -73,6 +75,8 @@ pub enum Effect {
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
     Proxy(Store<ProxyLevel>),
+    /// Limits on requests and connections.
+    Limit(Store<LimitLevel>),
     /// A group of servers.
     Upstream(Store<UpstreamLevel>),
     /// Something that all levels share.
@@ -169,6 +173,10 @@ impl Entry {
         self.effect(Effect::Proxy(store))
     }
 
+    const fn limit(self, store: Store<LimitLevel>) -> Self {
+        self.effect(Effect::Limit(store))
+    }
+
     const fn upstream(self, store: Store<UpstreamLevel>) -> Self {
         self.effect(Effect::Upstream(store))
     }
@@ -183,6 +191,7 @@ const TABLES: &[&[Entry]] = &[
     process::ENTRIES,
     http_core::ENTRIES,
     headers::ENTRIES,
+    limits::ENTRIES,
     log::ENTRIES,
     map::ENTRIES,
     rewrite::ENTRIES,

@@ -30,6 +30,7 @@ pub fn level(cx: &mut Context<'_>, checked: &Checked<'_>, place: Place<'_>, leve
     let result = match checked.entry.effect {
         Effect::Core(effect) => effect(level.core.get_or_insert_default(), &mut call),
         Effect::Proxy(effect) => effect(level.proxy.get_or_insert_default(), &mut call),
+        Effect::Limit(effect) => effect(level.limits.get_or_insert_default(), &mut call),
         Effect::Server(effect) => effect(&mut level.server, &mut call),
         Effect::Own(effect) => effect(&mut level.own, &mut call),
         Effect::Log(effect) => effect(&mut level.access_logs, &mut call),

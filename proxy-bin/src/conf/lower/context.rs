@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proxy_core::config::{LocationKind, LogFormat, Origin, Template};
 use proxy_core::route::Regex;
 
+use super::limits::Zones;
 use super::logs::Logs;
 use super::resolve::Resolve;
 use super::template;
@@ -60,6 +61,8 @@ pub struct Context<'e> {
     pub formats: Vec<Arc<LogFormat>>,
     /// Upstream groups.
     pub upstreams: Upstreams,
+    /// Limit zones.
+    pub zones: Zones,
     /// The files' names, each made once.
     pub file_names: HashMap<FileId, Arc<str>>,
 }

@@ -8,14 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proxy_core::config::{
-    AccessLog, Content, CoreSettings, ErrorLogRef, Location, LocationId, LocationKind, LogFile, LogSink,
-    LogTarget, Map, Origin, RewriteOp, Server, ServerId,
+    AccessLog, Content, CoreSettings, ErrorLogRef, Limits, Location, LocationId, LocationKind, LogFile,
+    LogSink, LogTarget, Map, Origin, RewriteOp, Server, ServerId,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
 use super::context::{Call, Context, Place};
 use super::core::CoreLevel;
 use super::level::{Level, OwnContent};
+use super::limits::LimitLevel;
 use super::listen::{self, Listen, Name};
 use super::proxy::{ProxyLevel, ProxyShared};
 use super::server::ServerLevel;
@@ -60,6 +61,8 @@ struct Settings {
     core_done: Arc<CoreSettings>,
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
+    limits: Arc<LimitLevel>,
+    limits_done: Option<Arc<Limits>>,
     access_logs: Arc<[AccessLog]>,
     server: ServerLevel,
 }
@@ -181,12 +184,15 @@ impl Lower<'_, '_> {
     fn top(&mut self, level: Level) -> Settings {
         let core = Arc::new(level.core.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
+        let limits = Arc::new(level.limits.unwrap_or_default());
         let access_logs = level.access_logs.unwrap_or_else(|| self.default_access_logs());
         Settings {
             core_done: Arc::new(core.finish(self.cx.env, self.main_logs)),
             core,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
+            limits_done: limits.finish(),
+            limits,
             access_logs: access_logs.into(),
             server: level.server,
         }
@@ -212,6 +218,11 @@ impl Lower<'_, '_> {
             proxy.inherit(&outer.proxy);
             settings.proxy_done = Arc::new(proxy.finish(self.cx));
             settings.proxy = Arc::new(proxy);
+        }
+        if let Some(mut limits) = level.limits.take() {
+            limits.inherit(&outer.limits);
+            settings.limits_done = limits.finish();
+            settings.limits = Arc::new(limits);
         }
         if let Some(logs) = level.access_logs.take() {
             settings.access_logs = logs.into();
@@ -367,6 +378,7 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
         content,
         try_files: node.level.own.try_files,
         core: settings.core_done.clone(),
+        limits: settings.limits_done.clone(),
         access_logs: settings.access_logs.clone(),
         origin,
     }

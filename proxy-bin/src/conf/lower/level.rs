@@ -4,6 +4,7 @@ use proxy_core::config::{AccessLog, RewriteOp, TryFallback, TryFiles};
 
 use super::context::Call;
 use super::core::CoreLevel;
+use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
 use super::proxy::ProxyLevel;
 use super::proxy_pass::Pass;
@@ -17,6 +18,8 @@ pub struct Level {
     pub core: Option<CoreLevel>,
     /// The proxy module, likewise.
     pub proxy: Option<ProxyLevel>,
+    /// Limits, likewise.
+    pub limits: Option<LimitLevel>,
     /// The access logs; an empty list is `off`.
     pub access_logs: Option<Vec<AccessLog>>,
     /// Limits on request heads.

@@ -11,6 +11,7 @@ pub mod core;
 pub mod error_page;
 pub mod http;
 pub mod level;
+pub mod limits;
 pub mod listen;
 pub mod location;
 pub mod logs;
@@ -37,6 +38,7 @@ pub use process::ProcessSettings;
 pub use resolve::{Resolve, SystemResolver};
 
 use self::context::Context;
+use self::limits::Zones;
 use self::logs::Logs;
 use self::process::ProcessLevel;
 use self::upstream::Upstreams;
@@ -69,6 +71,7 @@ pub fn lower(
         logs: Logs::default(),
         formats: Vec::new(),
         upstreams: Upstreams::default(),
+        zones: Zones::default(),
         file_names: HashMap::new(),
     };
     let mut top = ProcessLevel::default();
@@ -90,8 +93,9 @@ pub fn lower(
     // The table lets `http` stand only once.
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
     let listeners = listen::listeners(&mut cx, &http.listens);
-    let Context { diagnostics: mut found, variables, logs, upstreams, .. } = cx;
+    let Context { diagnostics: mut found, variables, logs, upstreams, zones, .. } = cx;
     let slots = variables.finish(&mut found);
+    let limit_zones = zones.finish(&mut found);
     diagnostics.append(&mut found);
     let config = Config {
         generation: env.generation,
@@ -102,6 +106,7 @@ pub fn lower(
         upstreams: upstreams.finish(),
         logs: logs.access,
         error_logs: logs.errors,
+        limit_zones,
         maps: http.maps,
         slots,
         hostname: env.hostname.into(),

@@ -14,7 +14,6 @@ use crate::conf::tree::Directive;
 /// Variables of nginx's modules that ringgate does not have yet.
 const NOT_YET: &[&str] = &[
     "ancient_browser",
-    "connections_active",
     "date_gmt",
     "date_local",
     "fastcgi_path_info",
@@ -23,8 +22,6 @@ const NOT_YET: &[&str] = &[
     "http2",
     "http3",
     "invalid_referer",
-    "limit_conn_status",
-    "limit_req_status",
     "memcached_key",
     "modern_browser",
     "msie",

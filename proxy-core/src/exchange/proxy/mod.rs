@@ -269,6 +269,7 @@ impl Exchange {
             | Reason::ClientSend
             | Reason::Keepalive
             | Reason::Linger
+            | Reason::LimitReq
             | Reason::RateLimit
             | Reason::Resolve
             | Reason::Spill => UpstreamError::RecvTimeout,

@@ -57,6 +57,12 @@ impl Facts {
             Variable::IsRequestPort => always(if self.request_port.is_some() { b":" } else { b"" }, out),
             Variable::RequestTime => seconds(env.now.instant.millis_since(self.started), out),
             Variable::LimitRate => number(self.limit_rate.unwrap_or_else(|| self.level_limit_rate(env)), out),
+            Variable::LimitReqStatus => {
+                text(self.limit_req_status.map(|status| status.name().as_bytes()), out)
+            }
+            Variable::LimitConnStatus => {
+                text(self.limit_conn_status.map(|status| status.name().as_bytes()), out)
+            }
             Variable::Status => self.write_status(out),
             Variable::BytesSent => number(self.reply.bytes_sent, out),
             Variable::BodyBytesSent => number(self.reply.body_bytes_sent, out),
