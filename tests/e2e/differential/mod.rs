@@ -42,7 +42,7 @@ macro_rules! files {
 }
 
 files! {
-    errors files framing headers host limits logs redirects routing timeouts upgrade upstreams uri
+    errors files framing headers host limits logs proxy redirects routing timeouts upgrade upstreams uri
 }
 
 fn directory() -> PathBuf {
