@@ -97,10 +97,16 @@ pub enum OpenMode {
 /// Socket options of an outgoing connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// The local address to bind to first (`proxy_bind`).
-    pub bind: Option<IpAddr>,
+    /// The local address to bind to first (`proxy_bind`); port 0 lets the system choose.
+    pub bind: Option<SocketAddr>,
+    /// That address need not be one of this machine's (`IP_TRANSPARENT`).
+    pub transparent: bool,
     /// `SO_KEEPALIVE` (`proxy_socket_keepalive`).
     pub keepalive: bool,
+    /// `SO_SNDBUF` in bytes (`proxy_socket_sndbuf`).
+    pub send_buffer_bytes: Option<usize>,
+    /// `SO_RCVBUF` in bytes (`proxy_socket_rcvbuf`).
+    pub recv_buffer_bytes: Option<usize>,
 }
 
 /// What the core wants done.
@@ -297,6 +303,13 @@ impl IoError {
     #[must_use]
     pub const fn is_absence(self) -> bool {
         matches!(self, Self::NOT_FOUND | Self::NOT_DIRECTORY | Self::NAME_TOO_LONG)
+    }
+
+    /// Whether it says that the other end of a connection, or the way there, is at fault: nginx's list.
+    #[must_use]
+    pub const fn is_from_peer(self) -> bool {
+        // ENETDOWN, ENETUNREACH, ECONNRESET, ETIMEDOUT, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH
+        matches!(self.errno, 100 | 101 | 104 | 110 | 111 | 112 | 113)
     }
 
     /// The C library's text for the numbers that a proxy meets; `Unknown error` otherwise.

@@ -32,13 +32,19 @@ async fn connect_socket(
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
     };
     let socket = StdSocket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if let Some(bytes) = options.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.recv_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if domain != Domain::UNIX {
         socket.set_tcp_nodelay(true)?;
         if options.keepalive {
             socket.set_keepalive(true)?;
         }
-        if let Some(ip) = options.bind {
-            socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;
+        if let Some(address) = options.bind {
+            bind(&socket, address, options.transparent)?;
         }
     }
     let waiting = match socket.connect(&to) {
@@ -58,4 +64,22 @@ async fn connect_socket(
     }
     let local = to_address(&socket.options().local_addr()?);
     Ok((socket, local))
+}
+
+/// Binds an outgoing socket. Without a port of its own the system chooses one when it connects, so that the same one
+/// may serve connections to several servers.
+fn bind(socket: &StdSocket, address: SocketAddr, transparent: bool) -> io::Result<()> {
+    if transparent {
+        match address {
+            SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+            SocketAddr::V6(_) => crate::kernel::set_transparent_v6(socket)?,
+        }
+    }
+    if address.port() == 0 {
+        // Not every kernel has it, and without it the port is only chosen earlier.
+        let _ = crate::kernel::set_bind_address_no_port(socket);
+    } else {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&SockAddr::from(address))
 }

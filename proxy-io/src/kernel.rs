@@ -285,17 +285,24 @@ pub(crate) fn set_blocking(file: &impl AsRawFd) -> io::Result<()> {
 
 /// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are there (`listen … deferred`).
 pub(crate) fn set_defer_accept(socket: &StdSocket) -> io::Result<()> {
-    let seconds: libc::c_int = 1;
-    let len = libc::socklen_t::try_from(size_of_val(&seconds)).unwrap_or_default();
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT)
+}
+
+/// `IPV6_TRANSPARENT`: the socket may bind to an address that is not this machine's.
+pub(crate) fn set_transparent_v6(socket: &StdSocket) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT)
+}
+
+/// `IP_BIND_ADDRESS_NO_PORT`: binding to port 0 leaves the choice of a port to `connect`.
+pub(crate) fn set_bind_address_no_port(socket: &StdSocket) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)
+}
+
+/// Sets an option that takes an `int` to 1.
+fn set_option(socket: &StdSocket, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
+    let value: libc::c_int = 1;
+    let len = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or_default();
     // SAFETY: the descriptor is open, and the value is an `int` of the length given.
-    let status = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            len,
-        )
-    };
+    let status = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -38,8 +38,9 @@ pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFile
 pub use map::{Map, MapValue};
 pub use process::{ErrorLogFile, LogSink, Process, WorkerCount};
 pub use proxy::{
-    BodyBuffering, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion,
-    RedirectRule, SetHeader, SetHeaders, Target, TargetUri, UpgradePolicy,
+    Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Target, TargetUri,
+    UpgradePolicy,
 };
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::SocketAddr;
 
 use super::{Piece, Template, UpstreamId, Variable};
 use crate::http::{HeaderId, HeaderSet, Status};
@@ -59,6 +59,8 @@ pub struct Proxy {
     pub cookie_domains: Arc<[CookieRule]>,
     /// `proxy_cookie_path`
     pub cookie_paths: Arc<[CookieRule]>,
+    /// `proxy_cookie_flags`
+    pub cookie_flags: Arc<[CookieFlags]>,
     /// `proxy_next_upstream` with `_tries` and `_timeout`.
     pub next_upstream: NextUpstream,
     /// `proxy_intercept_errors`
@@ -68,7 +70,11 @@ pub struct Proxy {
     /// `proxy_socket_keepalive`
     pub socket_keepalive: bool,
     /// `proxy_bind`
-    pub bind: Option<IpAddr>,
+    pub bind: Option<Arc<Bind>>,
+    /// `proxy_socket_sndbuf` in bytes; none leaves the size to the system.
+    pub send_buffer_bytes: Option<usize>,
+    /// `proxy_socket_rcvbuf` in bytes; none leaves the size to the system.
+    pub recv_buffer_bytes: Option<usize>,
     /// `proxy_pass_trailers`
     pub pass_trailers: bool,
     /// `proxy_limit_rate` in bytes per second.
@@ -242,6 +248,43 @@ pub enum CookieRule {
         /// The whole new value.
         to: Template,
     },
+}
+
+/// One `proxy_cookie_flags`.
+#[derive(Clone, Debug)]
+pub struct CookieFlags {
+    /// Which cookies.
+    pub cookie: CookieName,
+    /// `secure`, `nosecure`, `httponly`, `nohttponly`, `samesite=strict`, `=lax`, `=none`, `nosamesite`; what turns out
+    /// to be another word says nothing.
+    pub flags: Box<[Template]>,
+}
+
+/// How `proxy_cookie_flags` names cookies.
+#[derive(Clone, Debug)]
+pub enum CookieName {
+    /// The whole name, in any case.
+    Text(Template),
+    /// A regex, which takes no notice of case.
+    Regex(Regex),
+}
+
+/// `proxy_bind`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The address.
+    pub address: BindAddress,
+    /// Whether it need not be one of this machine's (`transparent`).
+    pub transparent: bool,
+}
+
+/// The address of `proxy_bind`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindAddress {
+    /// Known at load; port 0 lets the system choose.
+    Fixed(SocketAddr),
+    /// Known for each request; an empty one binds to nothing.
+    Computed(Template),
 }
 
 /// `proxy_next_upstream` with `_tries` and `_timeout`.

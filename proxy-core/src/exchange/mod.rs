@@ -22,6 +22,7 @@
 //! part as far as it goes. Nothing here waits, and nothing is done twice.
 
 pub(crate) mod context;
+mod cookies;
 pub(crate) mod error_log;
 mod expires;
 pub mod facts;

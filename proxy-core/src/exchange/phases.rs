@@ -91,7 +91,8 @@ impl Exchange {
         let Some(location) = self.location(&generation) else { return };
         match &location.content {
             Content::Proxy(proxy) => {
-                let buffer = proxy.request_buffering;
+                // A body that is not sent on is still read first, as nginx does.
+                let buffer = proxy.request_buffering || proxy.body.is_some() || !proxy.pass_request_body;
                 self.start_proxy(buffer, link, ctx);
             }
             Content::StubStatus => self.respond_stub_status(link, ctx),

@@ -1,4 +1,4 @@
-//! Where a redirect points: `absolute_redirect`, `proxy_redirect`, `proxy_cookie_domain`, `proxy_cookie_path`.
+//! Where a redirect points: `absolute_redirect`, `proxy_redirect`.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -7,7 +7,7 @@ use super::Exchange;
 use super::context::{Context, Generation};
 use crate::buf::Chunk;
 use crate::command::Address;
-use crate::config::{CookieRule, Proxy, RedirectRule, Template};
+use crate::config::{Proxy, RedirectRule, Template};
 use crate::conn::Link;
 use crate::h1::encode;
 use crate::http::Status;
@@ -108,82 +108,10 @@ impl Exchange {
         }
     }
 
-    /// `proxy_cookie_domain` and `proxy_cookie_path` on one Set-Cookie.
-    pub(crate) fn rewrite_cookie(
-        &mut self,
-        value: &[u8],
-        proxy: &Proxy,
-        generation: &Generation,
-        ctx: &Context,
-    ) -> Option<Vec<u8>> {
-        if proxy.cookie_domains.is_empty() && proxy.cookie_paths.is_empty() {
-            return None;
-        }
-        let mut changed = false;
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        for (index, part) in value.split(|byte| *byte == b';').enumerate() {
-            let rules = match attribute_name(part) {
-                name if index > 0 && name.eq_ignore_ascii_case(b"domain") => &proxy.cookie_domains,
-                name if index > 0 && name.eq_ignore_ascii_case(b"path") => &proxy.cookie_paths,
-                _ => {
-                    parts.push(part.to_vec());
-                    continue;
-                }
-            };
-            let is_path = attribute_name(part).eq_ignore_ascii_case(b"path");
-            let at = memchr::memchr(b'=', part).map_or(part.len(), |equals| equals + 1);
-            let (name, old) = part.split_at_checked(at).unwrap_or((part, &[]));
-            let new = rules.iter().find_map(|rule| self.apply_cookie(rule, old, is_path, generation, ctx));
-            changed |= new.is_some();
-            parts.push([name, new.as_deref().unwrap_or(old)].concat());
-        }
-        changed.then(|| parts.join(&b';'))
-    }
-
-    fn apply_cookie(
-        &mut self,
-        rule: &CookieRule,
-        old: &[u8],
-        is_path: bool,
-        generation: &Generation,
-        ctx: &Context,
-    ) -> Option<Vec<u8>> {
-        match rule {
-            CookieRule::Plain { from, to } => {
-                let from = self.evaluate(from, generation, ctx);
-                if is_path {
-                    let rest = old.strip_prefix(&*from)?;
-                    let mut new = self.evaluate(to, generation, ctx);
-                    new.extend_from_slice(rest);
-                    return Some(new);
-                }
-                // A leading dot is none of the name, and stays.
-                let from = from.strip_prefix(b".").unwrap_or(&from);
-                let plain = old.strip_prefix(b".").unwrap_or(old);
-                let mut new = if plain.len() < old.len() { b".".to_vec() } else { Vec::new() };
-                plain.eq_ignore_ascii_case(from).then(|| {
-                    new.extend(self.evaluate(to, generation, ctx));
-                    new
-                })
-            }
-            CookieRule::Regex { regex, to } => {
-                let captures = regex.captures(&Chunk::from_vec(old.to_vec()))?;
-                self.facts.set_captures(regex, captures);
-                Some(self.evaluate(to, generation, ctx))
-            }
-        }
-    }
-
     /// A template's text now.
     pub(crate) fn evaluate(&self, template: &Template, generation: &Generation, ctx: &Context) -> Vec<u8> {
         let mut text = Vec::new();
         template.write(&self.facts, &ctx.env(generation), &mut text);
         text
     }
-}
-
-/// `Path` of ` Path=/x`.
-fn attribute_name(part: &[u8]) -> &[u8] {
-    let end = memchr::memchr(b'=', part).unwrap_or(part.len());
-    part.get(..end).unwrap_or_default().trim_ascii()
 }

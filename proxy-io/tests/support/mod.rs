@@ -261,7 +261,7 @@ impl Console {
         };
         let conn = ConnId(self.conns.insert(Conn { peer: Some(client), busy: true, ..Conn::default() }));
         self.conns.get_mut(client.0).unwrap().peer = Some(conn);
-        let options = ConnectOptions { bind: None, keepalive: true };
+        let options = ConnectOptions { keepalive: true, ..ConnectOptions::default() };
         self.commands.push_back(Command::Connect { conn, address, options });
     }
 

@@ -42,7 +42,22 @@ macro_rules! files {
 }
 
 files! {
-    errors files framing headers host limit_conn limit_req limits logs redirects routing timeouts upgrade upstreams uri
+    errors
+    files
+    framing
+    headers
+    host
+    limit_conn
+    limit_req
+    limits
+    logs
+    proxy
+    redirects
+    routing
+    timeouts
+    upgrade
+    upstreams
+    uri
 }
 
 fn directory() -> PathBuf {

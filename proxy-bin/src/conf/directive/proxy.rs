@@ -97,6 +97,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     )
     .proxy(|level, call| lower::proxy_rules::cookie(&mut level.cookie_paths, call, false))
     .repeats(),
+    Entry::new(
+        "proxy_cookie_flags",
+        C::HSL,
+        A::ONE_TO_FOUR,
+        "Which flags of which cookies are added or taken away. Default: off.",
+    )
+    .proxy(lower::proxy_rules::cookie_flags)
+    .repeats(),
     Entry::new("proxy_connect_timeout", C::HSL, A::ONE, "How long connecting may take. Default: 60s.")
         .proxy(|level, call| store(&mut level.connect_timeout, call.first().millis())),
     Entry::new("proxy_send_timeout", C::HSL, A::ONE, "How long to wait between two writes. Default: 60s.")
@@ -212,8 +220,27 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether connections get SO_KEEPALIVE. Default: off.",
     )
     .proxy(|level, call| store(&mut level.socket_keepalive, call.first().flag())),
-    Entry::new("proxy_bind", C::HSL, A::ONE_TWO, "The local address of connections, or `off`.")
-        .proxy(lower::proxy::bind),
+    Entry::new(
+        "proxy_socket_sndbuf",
+        C::HSL,
+        A::ONE,
+        "The size of the socket's send buffer. Default: the system's.",
+    )
+    .proxy(|level, call| store(&mut level.socket_sndbuf, call.first().bytes())),
+    Entry::new(
+        "proxy_socket_rcvbuf",
+        C::HSL,
+        A::ONE,
+        "The size of the socket's receive buffer. Default: the system's.",
+    )
+    .proxy(|level, call| store(&mut level.socket_rcvbuf, call.first().bytes())),
+    Entry::new(
+        "proxy_bind",
+        C::HSL,
+        A::ONE_TWO,
+        "The local address of connections, with `transparent` any address, or `off`.",
+    )
+    .proxy(lower::proxy::bind),
     Entry::new(
         "proxy_limit_rate",
         C::HSL,

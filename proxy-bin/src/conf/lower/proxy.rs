@@ -1,11 +1,11 @@
 //! The proxy module's settings of one level, as written; then inherited; then finished for one `proxy_pass`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use proxy_core::config::{
-    BodyBuffering, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion,
-    RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
+    Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -49,6 +49,9 @@ pub struct ProxyLevel {
     pub redirects: Option<Redirects>,
     pub cookie_domains: Option<Vec<CookieRule>>,
     pub cookie_paths: Option<Vec<CookieRule>>,
+    pub cookie_flags: Option<Vec<CookieFlags>>,
+    pub socket_sndbuf: Option<usize>,
+    pub socket_rcvbuf: Option<usize>,
     pub next_upstream: Option<NextConditions>,
     pub next_upstream_tries: Option<u32>,
     pub next_upstream_timeout: Option<Millis>,
@@ -56,7 +59,7 @@ pub struct ProxyLevel {
     pub ignore_client_abort: Option<bool>,
     pub socket_keepalive: Option<bool>,
     /// The inner `None` is `off`.
-    pub bind: Option<Option<IpAddr>>,
+    pub bind: Option<Option<Arc<Bind>>>,
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
@@ -68,7 +71,8 @@ impl ProxyLevel {
         inherit!(self, parent; method http_version set_headers set_body pass_request_headers pass_request_body
             request_buffering buffering buffer_size buffers busy_buffers_size max_temp_file_size
             temp_file_write_size temp_path connect_timeout send_timeout read_timeout hide_headers pass_headers
-            ignore_headers redirects cookie_domains cookie_paths next_upstream next_upstream_tries
+            ignore_headers redirects cookie_domains cookie_paths cookie_flags
+            socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
             limit_rate force_ranges);
     }
@@ -84,6 +88,7 @@ impl ProxyLevel {
             buffering: self.body_buffering(cx),
             cookie_domains: self.cookie_domains.clone().unwrap_or_default().into(),
             cookie_paths: self.cookie_paths.clone().unwrap_or_default().into(),
+            cookie_flags: self.cookie_flags.clone().unwrap_or_default().into(),
             set_headers,
         }
     }
@@ -171,11 +176,14 @@ impl ProxyLevel {
             redirects: self.redirect_rules(pass),
             cookie_domains: shared.cookie_domains.clone(),
             cookie_paths: shared.cookie_paths.clone(),
+            cookie_flags: shared.cookie_flags.clone(),
             next_upstream: self.next(default.next_upstream),
             intercept_errors: self.intercept_errors.unwrap_or(default.intercept_errors),
             ignore_client_abort: self.ignore_client_abort.unwrap_or(default.ignore_client_abort),
             socket_keepalive: self.socket_keepalive.unwrap_or(default.socket_keepalive),
-            bind: self.bind.flatten(),
+            bind: self.bind.clone().flatten(),
+            send_buffer_bytes: self.socket_sndbuf.filter(|bytes| *bytes > 0),
+            recv_buffer_bytes: self.socket_rcvbuf.filter(|bytes| *bytes > 0),
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
@@ -229,6 +237,7 @@ pub struct ProxyShared {
     buffering: BodyBuffering,
     cookie_domains: Arc<[CookieRule]>,
     cookie_paths: Arc<[CookieRule]>,
+    cookie_flags: Arc<[CookieFlags]>,
 }
 
 /// `proxy_set_header name value;`
@@ -262,24 +271,30 @@ pub fn http_version(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<(
     Ok(())
 }
 
-/// `proxy_bind address|off;`
+/// `proxy_bind address [transparent]|off;`
 pub fn bind(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     let text = call.text(0);
-    if call.args().len() > 1 {
-        return Err(call
-            .arg(1)
-            .error("\"transparent\" is known to nginx but ringgate does not support it yet"));
-    }
-    if text == "off" {
+    if text == "off" && call.args().len() == 1 {
         level.bind = Some(None);
         return Ok(());
     }
-    let ip = text.parse().map_err(|_| {
-        let mut diagnostic = call.first().error(format!("invalid address \"{text}\""));
-        diagnostic.help("ringgate takes an IP address here, without port or variables");
-        diagnostic
-    })?;
-    level.bind = Some(Some(ip));
+    let transparent = call.args().len() > 1;
+    if transparent && !call.arg(1).arg.is("transparent") {
+        return Err(call.arg(1).error(format!("invalid parameter \"{}\"", call.text(1))));
+    }
+    let address = if super::template::has_variables(text.as_bytes()) {
+        BindAddress::Computed(call.template(0)?)
+    } else {
+        let alone = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let alone = alone.map(|ip| SocketAddr::new(ip, 0));
+        let address = alone.or_else(|_| text.parse::<SocketAddr>());
+        BindAddress::Fixed(address.map_err(|_| {
+            let mut diagnostic = call.first().error(format!("invalid address \"{text}\""));
+            diagnostic.help("an IP address, with or without a port, or `off`");
+            diagnostic
+        })?)
+    };
+    level.bind = Some(Some(Arc::new(Bind { address, transparent })));
     Ok(())
 }
 

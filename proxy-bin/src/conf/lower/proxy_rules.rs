@@ -1,12 +1,12 @@
 //! The proxy module's lists of words and rules: `proxy_redirect`, `proxy_cookie_*`, `proxy_next_upstream`,
 //! `proxy_ignore_headers`.
 
-use proxy_core::config::{CookieRule, IgnoreHeaders, RedirectRule};
+use proxy_core::config::{CookieFlags, CookieName, CookieRule, IgnoreHeaders, RedirectRule};
 use proxy_core::http::Status;
 
 use super::context::Call;
 use super::proxy::{NextConditions, ProxyLevel};
-use super::template::compile_bytes;
+use super::template::{compile_bytes, has_variables};
 use crate::conf::value::Parsed;
 
 /// `proxy_redirect` of one level.
@@ -85,6 +85,44 @@ pub fn cookie(rules: &mut Option<Vec<CookieRule>>, call: &mut Call<'_, '_>, stri
         }
     };
     rules.get_or_insert_default().push(rule);
+    Ok(())
+}
+
+/// `proxy_cookie_flags off|cookie [flag …];`: the rules, or an empty list for `off`.
+pub fn cookie_flags(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    const WORDS: [(&str, ()); 8] = [
+        ("secure", ()),
+        ("nosecure", ()),
+        ("httponly", ()),
+        ("nohttponly", ()),
+        ("samesite=strict", ()),
+        ("samesite=lax", ()),
+        ("samesite=none", ()),
+        ("nosamesite", ()),
+    ];
+    let duplicate = || call.error("\"proxy_cookie_flags\" directive is duplicate");
+    if level.cookie_flags.as_ref().is_some_and(Vec::is_empty) {
+        return Err(duplicate());
+    }
+    if call.args().len() == 1 {
+        if call.first().arg.is("off") {
+            return if level.cookie_flags.replace(Vec::new()).is_some() { Err(duplicate()) } else { Ok(()) };
+        }
+        return Err(call.first().error(format!("invalid parameter \"{}\"", call.text(0))));
+    }
+    let mut flags = Vec::new();
+    for n in 1..call.args().len() {
+        if !has_variables(&call.arg(n).arg.bytes) {
+            call.arg(n).choice(&WORDS)?;
+        }
+        flags.push(call.template(n)?);
+    }
+    let pattern = call.text(0);
+    let cookie = match pattern.strip_prefix('~') {
+        Some(pattern) => CookieName::Regex(call.cx.regex(call.first(), pattern, true)?),
+        None => CookieName::Text(call.template(0)?),
+    };
+    level.cookie_flags.get_or_insert_default().push(CookieFlags { cookie, flags: flags.into() });
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::cell::RefCell;
+use core::net::{IpAddr, SocketAddr};
 
 use super::{Phase, Seat};
 use crate::command::{Address, CloseHow, Command, ConnId, ConnectOptions};
-use crate::config::Proxy;
+use crate::config::{BindAddress, Proxy};
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
@@ -32,7 +33,8 @@ impl Exchange {
         self.proxy.tries += 1;
         let address = group.borrow().address(server).cloned();
         self.open_try(address, ctx);
-        let pooled = group.borrow_mut().pool.take(server);
+        // A pooled connection may have another local address than this location wants.
+        let pooled = if proxy.bind.is_some() { None } else { group.borrow_mut().pool.take(server) };
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
             Some(conn) => self.proxy.conn = Some(conn),
@@ -65,11 +67,38 @@ impl Exchange {
         let Some(address) = attempt.address.clone() else { return };
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
-        let options = ConnectOptions { bind: proxy.bind, keepalive: proxy.socket_keepalive };
+        let options = self.connect_options(proxy, ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
         self.proxy.phase = Phase::Connecting;
         self.proxy.conn = Some(conn);
+    }
+
+    /// The socket's options, `proxy_bind`'s address computed.
+    fn connect_options(&self, proxy: &Proxy, ctx: &mut Context) -> ConnectOptions {
+        let mut options = ConnectOptions {
+            keepalive: proxy.socket_keepalive,
+            send_buffer_bytes: proxy.send_buffer_bytes,
+            recv_buffer_bytes: proxy.recv_buffer_bytes,
+            ..ConnectOptions::default()
+        };
+        let Some(bind) = &proxy.bind else { return options };
+        options.transparent = bind.transparent;
+        options.bind = match &bind.address {
+            BindAddress::Fixed(address) => Some(*address),
+            BindAddress::Computed(template) => {
+                let generation = Rc::clone(&self.generation);
+                let text = self.evaluate(template, &generation, ctx);
+                let address = bind_address(&text);
+                if address.is_none() && !text.is_empty() {
+                    let text = text.escape_ascii();
+                    let message = format_args!("invalid local address \"{text}\"");
+                    self.log_error(crate::command::Level::Error, &message, ctx);
+                }
+                address
+            }
+        };
+        options
     }
 
     /// The connection stands.
@@ -154,6 +183,15 @@ impl Exchange {
             self.proxy.tried.remove(seat.server);
         }
     }
+}
+
+/// An address with or without a port, as `proxy_bind` takes it.
+fn bind_address(text: &[u8]) -> Option<SocketAddr> {
+    let text = core::str::from_utf8(text).ok()?;
+    let alone = text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 0));
+    let bracketed =
+        || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(|ip| SocketAddr::new(ip, 0));
+    alone.or_else(|| text.parse().ok()).or_else(bracketed)
 }
 
 /// A connection from the pool for this client's use.

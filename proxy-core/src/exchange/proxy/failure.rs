@@ -7,7 +7,7 @@
 use alloc::rc::Rc;
 
 use super::Phase;
-use crate::command::{IoError, Level};
+use crate::command::{Address, IoError, Level};
 use crate::config::NextUpstream;
 use crate::conn::Link;
 use crate::error::UpstreamError;
@@ -19,7 +19,7 @@ use crate::upstream::Outcome;
 impl Exchange {
     /// The present attempt failed with `error`.
     pub(crate) fn attempt_failed(&mut self, error: UpstreamError, link: &mut Link, ctx: &mut Context) {
-        self.log_error(Level::Error, &error, ctx);
+        self.log_failure(error, ctx);
         let dead_in_pool = self.is_reused() && was_dead(error) && !self.head_sent;
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.status.get_or_insert(error.status());
@@ -46,6 +46,24 @@ impl Exchange {
         } else {
             self.fail_status(error.status(), link, ctx);
         }
+    }
+
+    /// Says what failed. A connection that could not even be begun is said with its address; where that is not because
+    /// of the server, the level says that something is wrong here.
+    fn log_failure(&self, error: UpstreamError, ctx: &mut Context) {
+        let address = self.facts.tries.last().and_then(|attempt| attempt.address.as_ref());
+        let (UpstreamError::Connect(cause), Some(address)) = (error, address) else {
+            return self.log_error(Level::Error, &error, ctx);
+        };
+        // An address without a route (ENETUNREACH) is refused at once.
+        let begun = matches!(address, Address::Ip(_)) && cause.is_from_peer() && cause.errno != 101;
+        if begun {
+            return self.log_error(Level::Error, &error, ctx);
+        }
+        // EAGAIN is a Unix socket's way to say that its queue is full.
+        let level = if cause.is_from_peer() || cause.errno == 11 { Level::Error } else { Level::Crit };
+        let message = format_args!("connect() to {address} failed ({cause}) while connecting to upstream");
+        self.log_error(level, &message, ctx);
     }
 
     /// A reply came whose status `proxy_next_upstream` names. Returns whether another server is asked instead.

@@ -314,13 +314,13 @@ impl Exchange {
     /// All of the reply was read: the connection goes back to its pool, unless something speaks against it.
     fn end_of_reply(&mut self, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
-        let speaks_11 = self
+        let may_keep = self
             .proxy_settings(&generation)
-            .is_some_and(|proxy| proxy.http_version == ProxyHttpVersion::Http11);
+            .is_some_and(|proxy| proxy.http_version == ProxyHttpVersion::Http11 && proxy.bind.is_none());
         let request_ended = self.proxy.request_ended;
         let reusable = self.proxy.conn.as_ref().is_some_and(|conn| {
             conn.keep_alive
-                && speaks_11
+                && may_keep
                 && request_ended
                 && conn.link.unsent_bytes() == 0
                 && !conn.link.has_input()

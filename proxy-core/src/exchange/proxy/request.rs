@@ -3,6 +3,7 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use crate::buf::Chunk;
 use crate::config::{Proxy, ProxyHttpVersion, TargetUri, UpgradePolicy};
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::request_body::Mode;
@@ -18,10 +19,14 @@ impl Exchange {
     pub(super) fn write_request_head(&mut self, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return };
-        self.proxy.framing = self.upstream_framing(proxy, &generation, ctx);
         if self.body.mode() == Mode::Buffer && self.body.spill().is_none() {
             self.facts.request_body = self.body.held().chunks().into();
         }
+        let own_body = proxy.body.as_ref().map(|body| self.evaluate(body, &generation, ctx));
+        self.proxy.framing = match &own_body {
+            Some(body) => BodyFraming::Length(body.len() as u64),
+            None => self.upstream_framing(proxy),
+        };
         debug_assert!(ctx.scratch.is_empty());
         let mut out = core::mem::take(&mut ctx.scratch);
         self.write_request_line(&mut out, proxy, &generation, ctx);
@@ -33,7 +38,7 @@ impl Exchange {
         }
         out.extend_from_slice(b"\r\n");
         ctx.scratch = out;
-        self.write_small_body(proxy, &generation, ctx);
+        self.write_small_body(proxy, own_body, ctx);
     }
 
     fn write_request_line(
@@ -87,7 +92,7 @@ impl Exchange {
     }
 
     /// How the body is framed: its length where that is known, chunks where it is not.
-    fn upstream_framing(&self, proxy: &Proxy, _generation: &Generation, _ctx: &Context) -> BodyFraming {
+    fn upstream_framing(&self, proxy: &Proxy) -> BodyFraming {
         if !proxy.pass_request_body {
             return BodyFraming::None;
         }
@@ -147,9 +152,19 @@ impl Exchange {
         lines.flush(out);
     }
 
-    /// What of the body is in memory goes out behind the head; a small one in the same buffer.
-    fn write_small_body(&mut self, proxy: &Proxy, generation: &Generation, ctx: &mut Context) {
-        let _ = generation;
+    /// What of the body is in memory goes out behind the head; a small one in the same buffer. `own_body` is what
+    /// `proxy_set_body` puts in its place.
+    fn write_small_body(&mut self, proxy: &Proxy, own_body: Option<Vec<u8>>, ctx: &mut Context) {
+        if let Some(body) = own_body {
+            let head = ctx.take_scratch();
+            let Some(conn) = self.proxy.conn.as_mut() else { return };
+            conn.link.queue(head);
+            if !body.is_empty() {
+                conn.link.queue(Chunk::from_vec(body));
+            }
+            self.proxy.request_ended = true;
+            return;
+        }
         let passes = proxy.pass_request_body && self.body.mode() == Mode::Buffer;
         let in_memory = passes && self.body.spill().is_none();
         let held = self.body.held();

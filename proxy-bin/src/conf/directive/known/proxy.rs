@@ -1,11 +1,10 @@
 //! The `proxy_*` directives that nginx knows and ringgate does not implement.
 
 use super::super::{Arity as A, Contexts as C, Entry};
-use super::{off_only, tunes, unsupported};
+use super::{off_only, tunes};
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    unsupported("proxy_cookie_flags", C::HSL, A::ONE_TO_FOUR),
     off_only("proxy_store", C::HSL, A::ONE),
     tunes("proxy_store_access", C::HSL, A::ONE_TO_THREE),
     tunes("proxy_send_lowat", C::HSL, A::ONE),
@@ -39,7 +38,5 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("proxy_ssl_certificate_key", C::HSL, A::ONE),
     tunes("proxy_ssl_password_file", C::HSL, A::ONE),
     tunes("proxy_ssl_conf_command", C::HSL, A::TWO),
-    tunes("proxy_socket_rcvbuf", C::HSL, A::ONE),
-    tunes("proxy_socket_sndbuf", C::HSL, A::ONE),
     tunes("proxy_ssl_certificate_cache", C::HSL, A::ONE_TO_THREE),
 ];
