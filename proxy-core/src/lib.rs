@@ -9,7 +9,7 @@
 //! 2. [`worker`]: the switchboard that one thread owns;
 //! 3. [`conn`]: one client's and one upstream's connection;
 //! 4. [`exchange`]: one request and its reply, in nginx's phase order;
-//! 5. [`http`] and [`h1`]: the protocol's words, the one framing decision, the HTTP/1 codec;
+//! 5. [`http`], [`h1`] and [`h2`]: the protocol's words, the one framing decision, the codecs;
 //! 6. [`config`] and [`route`]: what a configuration compiles to and how a request finds its location.
 
 #![no_std]
@@ -25,6 +25,7 @@ pub(crate) mod content;
 pub mod error;
 pub mod exchange;
 pub mod h1;
+pub mod h2;
 pub mod http;
 pub mod log;
 pub mod route;

@@ -1,0 +1,44 @@
+//! HTTP/2 (RFC 9113) and its field compression (RFC 7541).
+//!
+//! The leaf machines know nothing of a connection and are tested alone; read them in this order:
+//! 1. [`frame`]: frame heads in and out, the payloads that have a form;
+//! 2. [`huffman`], [`table`], [`decode`], [`encode`]: HPACK, both ways, with bounded tables;
+//! 3. [`head`]: decoded fields to the head of a request as HTTP/1 would have sent it;
+//! 4. [`flow`]: one direction's window;
+//! 5. [`flood`]: what a client may do that costs it little and us something, each with a named limit.
+
+pub mod decode;
+pub mod encode;
+pub mod frame;
+pub mod huffman;
+pub mod table;
+
+/// What ends a stream or a connection (RFC 9113, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ErrorCode {
+    /// Nothing went wrong.
+    NoError = 0,
+    /// A rule of the protocol was broken.
+    Protocol = 1,
+    /// We failed.
+    Internal = 2,
+    /// More was sent than the window allows.
+    FlowControl = 3,
+    /// SETTINGS were not acknowledged.
+    SettingsTimeout = 4,
+    /// A frame came for a stream that was closed for it.
+    StreamClosed = 5,
+    /// A frame has a size that it cannot have.
+    FrameSize = 6,
+    /// The stream was not processed at all.
+    RefusedStream = 7,
+    /// The stream is not wanted any more.
+    Cancel = 8,
+    /// The compression state is lost.
+    Compression = 9,
+    /// The connection behind CONNECT broke.
+    Connect = 10,
+    /// The peer makes work for nothing.
+    EnhanceYourCalm = 11,
+}
