@@ -13,6 +13,7 @@ mod location;
 mod map;
 mod process;
 mod proxy;
+mod resolver;
 mod rewrite;
 mod server;
 mod template;
@@ -37,6 +38,7 @@ pub use proxy::{
     BodyBuffering, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders, NextUpstream, Proxy, ProxyHttpVersion,
     RedirectRule, SetHeader, SetHeaders, Target, TargetUri, UpgradePolicy,
 };
+pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
