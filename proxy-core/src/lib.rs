@@ -22,6 +22,7 @@ pub mod command;
 pub mod config;
 pub(crate) mod conn;
 pub(crate) mod content;
+pub mod dns;
 pub mod error;
 pub mod exchange;
 pub mod h1;

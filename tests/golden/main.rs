@@ -5,6 +5,7 @@
 
 mod cases;
 mod content;
+mod dns;
 mod dynamic;
 mod fuzz;
 mod h1;

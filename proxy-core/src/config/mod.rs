@@ -14,6 +14,7 @@ mod location;
 mod map;
 mod process;
 mod proxy;
+mod resolver;
 mod rewrite;
 mod server;
 mod template;
@@ -42,6 +43,7 @@ pub use proxy::{
     NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Target, TargetUri,
     UpgradePolicy,
 };
+pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
