@@ -16,6 +16,7 @@ mod proxy;
 mod rewrite;
 mod server;
 mod template;
+mod tls;
 mod upstream;
 mod variable;
 
@@ -40,6 +41,7 @@ pub use proxy::{
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
+pub use tls::TlsServer;
 pub use upstream::{Balance, Upstream, UpstreamServer};
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;

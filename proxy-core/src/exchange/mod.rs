@@ -41,7 +41,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 pub use context::Pools;
-pub use facts::{ConnFacts, DynamicTarget, Facts, Reply, Try};
+pub use facts::{ConnFacts, DynamicTarget, Facts, Reply, TlsFacts, Try};
 
 use crate::buf::Chunk;
 use crate::command::{Completion, FileId, Level, Room};

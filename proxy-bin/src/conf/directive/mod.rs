@@ -15,6 +15,7 @@ mod process;
 mod proxy;
 mod rewrite;
 mod shape;
+mod tls;
 mod upstream;
 
 use std::collections::HashMap;
@@ -188,6 +189,7 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
+    tls::ENTRIES,
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {

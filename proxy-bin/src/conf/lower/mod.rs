@@ -23,6 +23,7 @@ pub mod resolve;
 pub mod rewrite;
 pub mod server;
 pub mod template;
+pub mod tls;
 pub mod upstream;
 pub mod variables;
 
@@ -89,7 +90,7 @@ pub fn lower(
     }
     // The table lets `http` stand only once.
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
-    let listeners = listen::listeners(&mut cx, &http.listens);
+    let listeners = listen::listeners(&mut cx, &http.listens, &http.servers);
     let Context { diagnostics: mut found, variables, logs, upstreams, .. } = cx;
     let slots = variables.finish(&mut found);
     diagnostics.append(&mut found);
