@@ -9,6 +9,7 @@
 //! - At most one `Recv` and one `Send` are in flight per connection, and one operation per file.
 //! - `Close` ends everything: the driver cancels what is in flight, *awaits* it, and then closes the descriptor. The key
 //!   may be given to another connection at once, with a new generation.
+//! - A graceful `Close` right behind a `Send` that was not in flight before: what the socket takes at once is delivered.
 //! - `CloseFile` may come while an operation on that file is in flight; its completion is then ignored.
 //! - A driver never looks inside a buffer, and a core never waits.
 
@@ -290,6 +291,8 @@ impl IoError {
     pub const BROKEN_PIPE: Self = Self { errno: 32 };
     /// `ENAMETOOLONG`
     pub const NAME_TOO_LONG: Self = Self { errno: 36 };
+    /// `EPROTO`
+    pub const PROTOCOL: Self = Self { errno: 71 };
     /// `ECONNRESET`
     pub const RESET: Self = Self { errno: 104 };
     /// `ETIMEDOUT`
@@ -336,6 +339,7 @@ impl IoError {
             32 => "Broken pipe",
             36 => "File name too long",
             40 => "Too many levels of symbolic links",
+            71 => "Protocol error",
             91 => "Protocol wrong type for socket",
             97 => "Address family not supported by protocol",
             98 => "Address already in use",

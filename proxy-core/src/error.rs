@@ -49,6 +49,8 @@ pub enum ClientError {
     },
     /// A method that this proxy refuses (CONNECT, TRACE).
     MethodNotAllowed,
+    /// Plain HTTP came to a TLS port.
+    PlainOnTls,
     /// Expect with anything but `100-continue`.
     ExpectationFailed,
     /// The head did not come in `client_header_timeout`, or the body stalled for `client_body_timeout`.
@@ -68,6 +70,7 @@ impl ClientError {
             Self::HeaderTooLarge | Self::TooManyHeaders => Status::REQUEST_HEADER_TOO_LARGE,
             Self::BodyTooLarge { .. } => Status::CONTENT_TOO_LARGE,
             Self::MethodNotAllowed => Status::METHOD_NOT_ALLOWED,
+            Self::PlainOnTls => Status::TO_HTTPS,
             Self::ExpectationFailed => Status::EXPECTATION_FAILED,
             Self::Timeout => Status::REQUEST_TIMEOUT,
             Self::Closed => Status::CLIENT_CLOSED_REQUEST,
@@ -110,6 +113,7 @@ impl ClientError {
             Self::InvalidChunk
             | Self::BodyTooLarge { .. }
             | Self::MethodNotAllowed
+            | Self::PlainOnTls
             | Self::ExpectationFailed
             | Self::Timeout
             | Self::Closed => "",
@@ -144,6 +148,7 @@ impl fmt::Display for ClientError {
                 return write!(f, "client intended to send too large body: {bytes} bytes");
             }
             Self::MethodNotAllowed => "client sent a method that is not allowed",
+            Self::PlainOnTls => "client sent plain HTTP request to HTTPS port",
             Self::ExpectationFailed => "client sent unknown \"Expect\" header",
             Self::Timeout => "client timed out (110: Connection timed out)",
             Self::Closed => "client prematurely closed connection",

@@ -34,5 +34,6 @@ pub mod shared;
 pub mod slab;
 pub mod time;
 pub mod timer;
+pub mod tls;
 pub(crate) mod upstream;
 pub mod worker;

@@ -19,6 +19,7 @@ use crate::exchange::proxy::attempt::{close_idle, retire};
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
+use crate::tls::Session;
 
 /// The whole proxy as one thread sees it: inputs are the `handle_` functions, outputs the `poll_` ones. After every
 /// input, poll each output until it has no more.
@@ -58,8 +59,14 @@ impl Worker {
             number: ctx.shared.next_connection(),
             listener,
             accepted: now.instant,
+            tls_port: ctx.generation.config.listeners.get(listener.0 as usize).is_some_and(|at| at.tls),
+            tls: None,
         };
-        let mut client = Box::new(ClientConn::new(Link::new(id), Rc::new(facts), now.instant));
+        let mut link = Link::new(id);
+        if facts.tls_port {
+            link = link.with_tls(Session::accepting());
+        }
+        let mut client = Box::new(ClientConn::new(link, Rc::new(facts), now.instant));
         client.wait_first(ctx);
         self.put_back(id, client);
         id
@@ -99,7 +106,7 @@ impl Worker {
     fn complete_client(&mut self, id: ConnId, completion: Completion) {
         self.with_client(id, |client, ctx| {
             match completion {
-                Completion::Recv { result, .. } => client.link.handle_recv(result),
+                Completion::Recv { result, .. } => client.link.handle_recv(result, ctx),
                 Completion::Send { chain, result, .. } => client.link.handle_sent(chain, result),
                 Completion::Connect { .. }
                 | Completion::OpenFile { .. }

@@ -129,6 +129,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         deferred: false,
         keepalive: false,
         proxy_protocol: false,
+        tls: false,
         default_server: ServerId(0),
         names: ServerNames::default(),
     });

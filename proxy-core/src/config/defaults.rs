@@ -110,6 +110,7 @@ impl Default for Listener {
             deferred: false,
             keepalive: false,
             proxy_protocol: false,
+            tls: false,
             default_server: ServerId(0),
             names: ServerNames::default(),
         }
@@ -131,6 +132,7 @@ impl Default for Server {
             ignore_invalid_headers: true,
             underscores_in_headers: false,
             merge_slashes: true,
+            tls: None,
             origin: Origin::default(),
         }
     }

@@ -23,6 +23,8 @@ pub struct Listener {
     pub keepalive: bool,
     /// `proxy_protocol`
     pub proxy_protocol: bool,
+    /// `ssl`
+    pub tls: bool,
     /// The server for names that no other one has.
     pub default_server: ServerId,
     /// The servers by name.

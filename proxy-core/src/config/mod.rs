@@ -18,6 +18,7 @@ mod resolver;
 mod rewrite;
 mod server;
 mod template;
+mod tls;
 mod upstream;
 mod variable;
 
@@ -47,6 +48,7 @@ pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
+pub use tls::TlsServer;
 pub use upstream::{Balance, Upstream, UpstreamServer};
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;

@@ -1,9 +1,10 @@
 //! Virtual servers.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{LocationId, Origin, RewriteOp};
+use super::{LocationId, Origin, RewriteOp, TlsServer};
 use crate::route::LocationTree;
 use crate::time::Millis;
 
@@ -34,6 +35,8 @@ pub struct Server {
     pub underscores_in_headers: bool,
     /// `merge_slashes`
     pub merge_slashes: bool,
+    /// Its certificates and what else TLS needs; none where it has no certificate.
+    pub tls: Option<Arc<TlsServer>>,
     /// Where the block stands.
     pub origin: Origin,
 }

@@ -6,6 +6,8 @@
 //! accept ─► Waiting ─► ReadingHead ─► Exchanging ───┤
 //!              │            │                       ├─► Lingering ─► closed
 //!              └── closed ──┴─ (error: Exchanging) ─┘
+//!
+//! accept on a TLS port ─► Handshake ─► Waiting
 //! ```
 
 use alloc::boxed::Box;
@@ -49,6 +51,7 @@ pub(crate) struct ClientConn {
 /// Where a connection stands; see the drawing above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    Handshake,
     Waiting,
     ReadingHead,
     Exchanging,
@@ -59,12 +62,13 @@ pub(crate) enum State {
 impl ClientConn {
     pub(crate) fn new(link: Link, facts: Rc<ConnFacts>, now: Instant) -> Self {
         let listener = Some(facts.listener);
+        let state = if facts.tls_port { State::Handshake } else { State::Waiting };
         Self {
             link,
             facts,
             listener,
             exchange: None,
-            state: State::Waiting,
+            state,
             requests: 0,
             pipelined: false,
             head_began: now,
@@ -77,6 +81,11 @@ impl ClientConn {
     pub(crate) fn drive(&mut self, ctx: &mut Context) {
         loop {
             match self.state {
+                State::Handshake => {
+                    if !self.handshake(ctx) {
+                        break;
+                    }
+                }
                 State::Waiting | State::ReadingHead => {
                     if !self.read_head(ctx) {
                         break;
@@ -110,7 +119,7 @@ impl ClientConn {
         generation.config.server(self.default_server_id(generation))
     }
 
-    fn default_server_id(&self, generation: &Generation) -> ServerId {
+    pub(super) fn default_server_id(&self, generation: &Generation) -> ServerId {
         let listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
         listener.map_or(ServerId::default(), |listener| listener.default_server)
     }
@@ -363,7 +372,7 @@ impl ClientConn {
             ctx.spare_exchange(exchange);
         } else {
             match self.state {
-                State::Waiting | State::Lingering => ctx.tally.waiting -= 1,
+                State::Handshake | State::Waiting | State::Lingering => ctx.tally.waiting -= 1,
                 State::ReadingHead => ctx.tally.reading -= 1,
                 State::Exchanging | State::Closed => {}
             }
@@ -384,7 +393,7 @@ impl ClientConn {
 
     /// Whether nothing is under way: a reload or a shutdown may close it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Waiting && !self.link.has_input()
+        matches!(self.state, State::Waiting | State::Handshake) && !self.link.has_input()
     }
 }
 
@@ -403,6 +412,10 @@ fn prepare(exchange: &mut Exchange, generation: &Generation, default: ServerId) 
     let target = exchange.facts.head.bytes.slice(target.range());
     exchange.facts.set_target(route::normalise(&target, merge)?);
     exchange.begin(meta);
+    let conn = &exchange.facts.conn;
+    if conn.tls_port && conn.tls.is_none() {
+        return Err(ClientError::PlainOnTls);
+    }
     Ok(())
 }
 

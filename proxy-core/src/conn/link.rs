@@ -3,6 +3,7 @@
 //! The rules of [`command`](crate::command) live here: one `Recv` and one `Send` in flight, no `Recv` while there are
 //! unread bytes (that is the backpressure), a half-close only when all is sent.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::buf::{Buf, Chain, Chunk};
@@ -10,6 +11,7 @@ use crate::command::{CloseHow, Command, ConnId, IoError, Room};
 use crate::exchange::context::Context;
 use crate::time::{Instant, Millis};
 use crate::timer::{Deadline, Reason};
+use crate::tls::{self, Session};
 
 /// One end of a byte stream.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Link {
     ended: Option<Ended>,
     receiving: bool,
     out: Chain,
+    /// Records that a short write left over.
+    sealed: Chain,
     sending_bytes: usize,
     /// All bytes that the other end has taken.
     sent_bytes: u64,
@@ -32,6 +36,8 @@ pub(crate) struct Link {
     received_bytes: u64,
     broken: Option<IoError>,
     finish: Finish,
+    /// What lies between the bytes here and those on the wire, where that is TLS.
+    tls: Option<Box<Session>>,
 }
 
 /// How the incoming direction ended.
@@ -61,12 +67,39 @@ impl Link {
             ended: None,
             receiving: false,
             out: Chain::new(),
+            sealed: Chain::new(),
             sending_bytes: 0,
             sent_bytes: 0,
             received_bytes: 0,
             broken: None,
             finish: Finish::Open,
+            tls: None,
         }
+    }
+
+    /// Puts TLS between the bytes here and those on the wire.
+    pub(crate) fn with_tls(self, session: Session) -> Self {
+        Self { tls: Some(Box::new(session)), ..self }
+    }
+
+    /// The TLS session.
+    pub(crate) fn tls(&mut self) -> Option<&mut Session> {
+        self.tls.as_deref_mut()
+    }
+
+    /// It was no TLS after all: the bytes so far are what they are.
+    pub(crate) fn drop_tls(&mut self) {
+        if let Some(mut session) = self.tls.take() {
+            self.inbox = session.take_plain();
+        }
+    }
+
+    /// Handles the TLS records at hand.
+    pub(crate) fn advance_tls(&mut self, ctx: &mut Context) {
+        let Some(session) = self.tls.as_deref_mut() else { return };
+        let mut text = Vec::new();
+        session.advance(&mut text);
+        self.read_tls(text, ctx);
     }
 
     /// The unread bytes; whoever understands some advances it.
@@ -144,17 +177,42 @@ impl Link {
     }
 
     /// A `Recv` is complete.
-    pub(crate) fn handle_recv(&mut self, result: Result<Buf, IoError>) {
+    pub(crate) fn handle_recv(&mut self, result: Result<Buf, IoError>, ctx: &mut Context) {
         debug_assert!(self.receiving && self.inbox.is_empty());
         self.receiving = false;
         match result {
             Ok(buf) if buf.is_empty() => self.ended = Some(Ended::Eof),
+            Ok(buf) if self.tls.is_some() => self.handle_records(&buf, ctx),
             Ok(buf) => {
                 self.received_bytes += buf.len() as u64;
                 self.inbox = buf.freeze();
             }
             Err(error) => self.ended = Some(Ended::Failed(error)),
         }
+    }
+
+    /// Bytes of TLS came.
+    fn handle_records(&mut self, buf: &Buf, ctx: &mut Context) {
+        let Some(session) = self.tls.as_deref_mut() else { return };
+        let mut text = Vec::new();
+        session.receive(buf, &mut text);
+        self.read_tls(text, ctx);
+    }
+
+    /// Takes what the TLS session made of the bytes that came, and sends what it has to say.
+    fn read_tls(&mut self, text: Vec<u8>, ctx: &mut Context) {
+        let Some(session) = self.tls.as_deref_mut() else { return };
+        match session.stage() {
+            tls::Stage::Closed => self.ended = Some(Ended::Eof),
+            tls::Stage::Failed(_) => self.ended = Some(Ended::Failed(IoError::PROTOCOL)),
+            tls::Stage::Hello | tls::Stage::Handshake | tls::Stage::Open => {}
+        }
+        self.received_bytes += text.len() as u64;
+        debug_assert!(self.inbox.is_empty() || text.is_empty());
+        if !text.is_empty() {
+            self.inbox = Chunk::from_vec(text);
+        }
+        self.flush(ctx);
     }
 
     /// Links bytes behind what is to be sent.
@@ -175,7 +233,17 @@ impl Link {
         if self.sending_bytes > 0 {
             return;
         }
-        let chain = self.out.split_to(bytes_max.min(SEND_BYTES_MAX));
+        let mut chain = self.out.split_to(bytes_max.min(self.send_bytes_max()));
+        if let Some(session) = self.tls.as_deref_mut() {
+            if !chain.is_empty() {
+                session.seal(&chain);
+            }
+            if self.out.is_empty() && self.finish == Finish::ShutdownWhenSent && !session.has_outgoing() {
+                session.seal_end();
+            }
+            chain = core::mem::take(&mut self.sealed);
+            chain.push(session.take_outgoing());
+        }
         if !chain.is_empty() {
             self.sending_bytes = chain.len();
             ctx.commands.push_back(Command::Send { conn: self.id, chain });
@@ -187,14 +255,29 @@ impl Link {
         }
     }
 
+    /// How much of what is queued one `Send` may carry now, in bytes.
+    fn send_bytes_max(&self) -> usize {
+        match &self.tls {
+            None => SEND_BYTES_MAX,
+            Some(session) if session.may_seal() && self.sealed.is_empty() => tls::session::SEAL_BYTES_MAX,
+            Some(_) => 0,
+        }
+    }
+
     /// A `Send` is complete. Returns whether it failed.
     pub(crate) fn handle_sent(&mut self, mut chain: Chain, result: Result<usize, IoError>) {
         debug_assert!(self.sending_bytes == chain.len());
         self.sending_bytes = 0;
         match result {
             Ok(taken) => {
-                self.sent_bytes += taken as u64;
                 chain.advance(taken);
+                if let Some(session) = self.tls.as_deref_mut() {
+                    if chain.is_empty() {
+                        self.sent_bytes += session.take_sealed() as u64;
+                    }
+                    return self.sealed.append(&mut chain);
+                }
+                self.sent_bytes += taken as u64;
                 if !chain.is_empty() {
                     self.out.prepend(chain);
                     self.out.defragment();
@@ -222,7 +305,10 @@ impl Link {
 
     /// Bytes that wait to be sent, those in flight included.
     pub(crate) const fn unsent_bytes(&self) -> usize {
-        self.out.len() + self.sending_bytes
+        match &self.tls {
+            None => self.out.len() + self.sending_bytes,
+            Some(session) => self.out.len() + session.sealed_bytes(),
+        }
     }
 
     /// Whether a `Send` is in flight.
@@ -261,6 +347,21 @@ impl Link {
         self.deadline.disarm(&mut ctx.timers);
         self.out.clear();
         self.inbox = Chunk::empty();
+        if let Some(mut session) = self.tls.take()
+            && how == CloseHow::Graceful
+            && self.broken.is_none()
+            && self.finish == Finish::Open
+            && self.sending_bytes == 0
+        {
+            if session.may_seal() {
+                session.seal_end();
+            }
+            let mut farewell = core::mem::take(&mut self.sealed);
+            farewell.push(session.take_outgoing());
+            if !farewell.is_empty() {
+                ctx.commands.push_back(Command::Send { conn: self.id, chain: farewell });
+            }
+        }
         ctx.commands.push_back(Command::Close { conn: self.id, how });
     }
 }

@@ -4,6 +4,7 @@
 //! operations are in flight. [`client`] and [`upstream`] put the HTTP/1 machines on top of it.
 
 pub(crate) mod client;
+mod handshake;
 pub(crate) mod link;
 pub(crate) mod upstream;
 

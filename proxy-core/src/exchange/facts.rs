@@ -30,6 +30,21 @@ pub struct ConnFacts {
     pub listener: ListenerId,
     /// When it was accepted.
     pub accepted: Instant,
+    /// Whether it came to a TLS port.
+    pub tls_port: bool,
+    /// What TLS agreed on.
+    pub tls: Option<Box<TlsFacts>>,
+}
+
+/// What is known of a client's TLS once the handshake is complete.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFacts {
+    /// The server that the client named (`$ssl_server_name`); empty if it named none.
+    pub server_name: Box<[u8]>,
+    /// `$ssl_alpn_protocol`
+    pub protocol: Box<[u8]>,
+    /// The server whose certificate was shown.
+    pub server: ServerId,
 }
 
 /// Everything known about one exchange.

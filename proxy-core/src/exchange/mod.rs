@@ -47,7 +47,7 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 pub use context::Pools;
-pub use facts::{ConnFacts, DynamicTarget, Facts, LimitStatus, Reply, Try};
+pub use facts::{ConnFacts, DynamicTarget, Facts, LimitStatus, Reply, TlsFacts, Try};
 
 use crate::buf::Chunk;
 use crate::command::{Completion, FileId, Level, Room};

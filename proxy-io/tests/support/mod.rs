@@ -408,6 +408,7 @@ pub fn listener(address: Address) -> Listener {
         deferred: false,
         keepalive: true,
         proxy_protocol: false,
+        tls: false,
         default_server: ServerId(0),
         names: ServerNames::default(),
     }

@@ -16,6 +16,7 @@ mod process;
 mod proxy;
 mod rewrite;
 mod shape;
+mod tls;
 mod upstream;
 
 use std::collections::HashMap;
@@ -197,6 +198,7 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
+    tls::ENTRIES,
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static str, Vec<&'static Entry>>> = LazyLock::new(|| {

@@ -80,6 +80,12 @@ impl Context<'_> {
         self.env.prefix.join(name)
     }
 
+    /// An absolute path: relative ones start at the directory of the main configuration file.
+    pub fn conf_path(&self, name: &str) -> PathBuf {
+        let main = self.sources.files().find_map(|file| file.path());
+        main.and_then(Path::parent).unwrap_or(self.env.prefix).join(name)
+    }
+
     /// Where something stands, for the core.
     pub fn origin(&mut self, span: Span) -> Origin {
         let path = || self.sources.file(span.file).and_then(|file| file.path());

@@ -265,6 +265,7 @@ impl Lower<'_, '_> {
         let rewrite = std::mem::take(&mut node.level.own.rewrite).into();
         let origin = self.cx.origin(node.directive.name.span);
         let root = node.id;
+        let tls = limits.tls.finish(self.cx);
         let (tree, named) = self.node(node, outer, None, out);
         let default = Server::default();
         let server = Server {
@@ -284,6 +285,7 @@ impl Lower<'_, '_> {
             ignore_invalid_headers: limits.ignore_invalid_headers.unwrap_or(default.ignore_invalid_headers),
             underscores_in_headers: limits.underscores_in_headers.unwrap_or(default.underscores_in_headers),
             merge_slashes: limits.merge_slashes.unwrap_or(default.merge_slashes),
+            tls,
             origin,
         };
         (server, listens, names)

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proxy_core::command::Address;
-use proxy_core::config::{Listener, ServerId};
+use proxy_core::config::{Listener, Server, ServerId};
 use proxy_core::route::{NameKind, ServerNamesBuilder};
 
 use super::address::{self, Endpoint};
@@ -25,6 +25,7 @@ pub struct Listen {
     deferred: bool,
     keepalive: bool,
     proxy_protocol: bool,
+    tls: bool,
     /// It sets something about the socket, which only one `listen` of an address may do.
     sets_socket: bool,
 }
@@ -59,6 +60,7 @@ fn plain(address: Address, span: Span) -> Listen {
         deferred: false,
         keepalive: false,
         proxy_protocol: false,
+        tls: false,
         sets_socket: false,
     }
 }
@@ -176,7 +178,7 @@ fn parameter(listen: &mut Listen, field: Field<'_>) -> Parsed<bool> {
             "proxy_protocol" => listen.proxy_protocol = true,
             // Each worker has its own socket anyway, and each address of ours is bound by itself.
             "reuseport" | "bind" => {}
-            "ssl" => return not_yet("TLS (the \"ssl\" parameter)"),
+            "ssl" => listen.tls = true,
             "quic" => return not_yet("HTTP/3 (the \"quic\" parameter)"),
             "multipath" => return not_yet("\"multipath\""),
             "http2" => return Ok(true),
@@ -239,7 +241,11 @@ fn one_name(call: &mut Call<'_, '_>, field: Field<'_>) -> Parsed<Name> {
 }
 
 /// Joins the servers of each address into one listener, in the order of appearance.
-pub fn listeners(cx: &mut Context<'_>, servers: &[(ServerId, Vec<Listen>, Vec<Name>)]) -> Vec<Listener> {
+pub fn listeners(
+    cx: &mut Context<'_>,
+    servers: &[(ServerId, Vec<Listen>, Vec<Name>)],
+    settings: &[Server],
+) -> Vec<Listener> {
     let mut sockets: Vec<Vec<(ServerId, &Listen, &[Name])>> = Vec::new();
     for (id, listens, names) in servers {
         for listen in listens {
@@ -252,7 +258,32 @@ pub fn listeners(cx: &mut Context<'_>, servers: &[(ServerId, Vec<Listen>, Vec<Na
             }
         }
     }
-    sockets.iter().filter_map(|socket| listener(cx, socket)).collect()
+    let listeners = sockets.iter().filter_map(|socket| listener(cx, socket)).collect::<Vec<_>>();
+    for (listener, socket) in listeners.iter().zip(&sockets).filter(|(listener, _)| listener.tls) {
+        require_certificates(cx, listener, socket, settings);
+    }
+    listeners
+}
+
+/// A TLS port needs a certificate: the default server's, which stands in for those that have none.
+fn require_certificates(
+    cx: &mut Context<'_>,
+    listener: &Listener,
+    socket: &[(ServerId, &Listen, &[Name])],
+    settings: &[Server],
+) {
+    let server = |id: ServerId| settings.get(id.0 as usize);
+    let Some(default) = server(listener.default_server) else { return };
+    if default.tls.is_some() {
+        return;
+    }
+    let origin = &default.origin;
+    let message = format!(
+        "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive in {}:{}",
+        origin.file, origin.line
+    );
+    let span = socket.iter().find(|(_, listen, _)| listen.tls).map(|(_, listen, _)| listen.span);
+    cx.diagnostics.push(Diagnostic::new(Severity::Emerg, span, message));
 }
 
 fn listener(cx: &mut Context<'_>, socket: &[(ServerId, &Listen, &[Name])]) -> Option<Listener> {
@@ -286,6 +317,7 @@ fn listener(cx: &mut Context<'_>, socket: &[(ServerId, &Listen, &[Name])]) -> Op
         send_buffer_bytes: set.send_buffer_bytes,
         deferred: set.deferred,
         keepalive: set.keepalive,
+        tls: socket.iter().any(|(_, listen, _)| listen.tls),
         proxy_protocol: socket.iter().any(|(_, listen, _)| listen.proxy_protocol),
         default_server: default.map_or(*first_server, |(id, _)| id),
         names: names(cx, socket, &first.address).build(),

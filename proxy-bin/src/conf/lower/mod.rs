@@ -24,6 +24,7 @@ pub mod resolve;
 pub mod rewrite;
 pub mod server;
 pub mod template;
+pub mod tls;
 pub mod upstream;
 pub mod variables;
 
@@ -92,7 +93,7 @@ pub fn lower(
     }
     // The table lets `http` stand only once.
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
-    let listeners = listen::listeners(&mut cx, &http.listens);
+    let listeners = listen::listeners(&mut cx, &http.listens, &http.servers);
     let Context { diagnostics: mut found, variables, logs, upstreams, zones, .. } = cx;
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);

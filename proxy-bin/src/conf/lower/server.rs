@@ -3,6 +3,7 @@
 use proxy_core::time::Millis;
 
 use super::core::inherit;
+use super::tls::TlsLevel;
 
 /// What a level says; `None` is silence.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,7 @@ pub struct ServerLevel {
     pub ignore_invalid_headers: Option<bool>,
     pub underscores_in_headers: Option<bool>,
     pub merge_slashes: Option<bool>,
+    pub tls: TlsLevel,
 }
 
 impl ServerLevel {
@@ -22,5 +24,6 @@ impl ServerLevel {
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; client_header_timeout client_header_buffer_size large_client_header_buffers
             max_headers ignore_invalid_headers underscores_in_headers merge_slashes);
+        self.tls.inherit(&parent.tls);
     }
 }

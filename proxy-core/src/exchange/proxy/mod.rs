@@ -235,7 +235,7 @@ impl Exchange {
                 Ok(_) => self.connected(ctx),
                 Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
             },
-            Completion::Recv { result, .. } => conn.link.handle_recv(result),
+            Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),
             Completion::Send { chain, result, .. } => {
                 let taken = result.unwrap_or(0);
                 conn.link.handle_sent(chain, result);

@@ -30,8 +30,8 @@ impl Facts {
                 true
             }
             Variable::Msec => seconds(env.now.unix_ms, out),
-            Variable::Scheme => always(b"http", out),
-            Variable::Https => always(b"", out),
+            Variable::Scheme => always(if conn.tls.is_some() { b"https" } else { b"http" }, out),
+            Variable::Https => always(if conn.tls.is_some() { b"on" } else { b"" }, out),
             Variable::ServerName => always(self.server_name(env), out),
             Variable::ServerPort => port(&conn.peer.local, out),
             Variable::ServerAddr => match &conn.peer.local {

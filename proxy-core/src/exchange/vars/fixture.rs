@@ -48,7 +48,15 @@ impl Fixture {
         };
         let accepted = Instant::from_micros(1_000_000);
         let client_text = b"192.0.2.7".as_slice().into();
-        let conn = ConnFacts { peer, client_text, number: 42, listener: ListenerId(0), accepted };
+        let conn = ConnFacts {
+            peer,
+            client_text,
+            number: 42,
+            listener: ListenerId(0),
+            accepted,
+            tls_port: false,
+            tls: None,
+        };
         let mut facts = Facts::blank(Rc::new(conn));
         facts.started = Instant::from_micros(2_500_000);
         facts.conn_requests = 3;

@@ -19,8 +19,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("http2_chunk_size", C::HSL, A::ONE),
     tunes("http2_push_preload", C::HSL, A::FLAG),
     tunes("http2_push", C::HSL, A::ONE),
-    tunes("ssl_certificate", C::HS, A::ONE),
-    tunes("ssl_certificate_key", C::HS, A::ONE),
     tunes("ssl_password_file", C::HS, A::ONE),
     tunes("ssl_dhparam", C::HS, A::ONE),
     tunes("ssl_ecdh_curve", C::HS, A::ONE),

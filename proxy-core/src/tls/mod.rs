@@ -1,0 +1,15 @@
+//! TLS (RFC 8446, RFC 5246) by rustls, which needs no sockets either: bytes in, bytes out.
+//!
+//! A [`Link`](crate::conn::Link) that speaks TLS owns a [`Session`]: what is received goes through it on the way to the
+//! link's unread bytes, and what is queued goes through it on the way to the driver. Nothing else of the core sees a
+//! record.
+//!
+//! - [`hello`]: looks into a ClientHello before a session exists, to find the server that the client asks for;
+//! - [`session`]: one connection's handshake and records;
+//! - [`build`]: what a configuration's certificates and settings compile to.
+
+pub mod build;
+pub(crate) mod hello;
+pub(crate) mod session;
+
+pub(crate) use session::{Session, Stage};
