@@ -3,6 +3,8 @@
 //! Counters are kept per worker in [`Worker`](crate::worker::Worker) and folded in here once per turn at the most, so
 //! that the request path never touches a contended line.
 
+pub mod upstream;
+
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The state of the whole process.
@@ -10,6 +12,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub struct Shared {
     /// The numbers of `stub_status`.
     pub counters: Counters,
+    /// The upstream groups.
+    pub upstreams: upstream::Upstreams,
     next_connection: AtomicU64,
     pid: u32,
 }
