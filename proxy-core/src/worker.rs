@@ -32,7 +32,7 @@ impl Worker {
     /// reads into.
     #[must_use]
     pub fn new(config: Arc<Config>, shared: Arc<Shared>, pools: Pools, seed: u64, now: Now) -> Self {
-        let generation = Rc::new(Generation::new(config, None, &shared));
+        let generation = Rc::new(Generation::new(config, None, &shared, now.instant));
         Self { ctx: Context::new(generation, shared, pools, seed, now) }
     }
 
@@ -213,7 +213,7 @@ impl Worker {
     pub fn handle_reload(&mut self, config: Arc<Config>, now: Now) {
         self.turn(now);
         let old = Rc::clone(&self.ctx.generation);
-        self.ctx.generation = Rc::new(Generation::new(config, Some(&old), &self.ctx.shared));
+        self.ctx.generation = Rc::new(Generation::new(config, Some(&old), &self.ctx.shared, now.instant));
         let new = Rc::clone(&self.ctx.generation);
         for group in &old.groups {
             let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));

@@ -258,6 +258,10 @@ impl UpstreamServer {
             max_conns: 0,
             backup: false,
             down: false,
+            drain: false,
+            slow_start: Millis(0),
+            route: "".into(),
+            line: 0,
         }
     }
 }

@@ -56,15 +56,12 @@ pub struct UpstreamServer {
     pub backup: bool,
     /// `down`
     pub down: bool,
-}
-
-impl Upstream {
-    /// Whether a group of an older configuration is this one, so that its state lives on.
-    #[must_use]
-    pub fn is_same_group(&self, other: &Self) -> bool {
-        self.state_key == other.state_key
-            && self.balance == other.balance
-            && self.keepalive == other.keepalive
-            && self.servers == other.servers
-    }
+    /// `drain`: only requests that belong to it already (`sticky`) are passed to it.
+    pub drain: bool,
+    /// `slow_start=`; zero is off.
+    pub slow_start: Millis,
+    /// `route=`: what `sticky` calls it; empty for a digest of its address.
+    pub route: Box<str>,
+    /// The number of its `server` line in the block, from 0: the servers of a group stand in this order.
+    pub line: u32,
 }

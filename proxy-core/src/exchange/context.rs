@@ -22,10 +22,9 @@ use crate::http::date::DateCache;
 use crate::log::LogBuffers;
 use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 use crate::timer::Wheel;
 use crate::upstream::Group;
-use crate::upstream::group::KeepLimits;
 use crate::upstream::names::Names;
 
 /// The memory that a worker's buffers come from. The driver reads into the same pools.
@@ -104,17 +103,20 @@ pub(crate) struct Generation {
 
 impl Generation {
     /// A configuration whose groups take over the state of `previous` where they are the same.
-    pub(crate) fn new(config: Arc<Config>, previous: Option<&Self>, shared: &Shared) -> Self {
+    pub(crate) fn new(config: Arc<Config>, previous: Option<&Self>, shared: &Shared, now: Instant) -> Self {
         let groups = config.upstreams.iter().map(|upstream| {
+            let state = shared.upstreams.adopt(upstream, config.generation, now);
             let same = previous.and_then(|old| {
-                let place = old.config.upstreams.iter().position(|other| other.is_same_group(upstream))?;
+                let place =
+                    old.config.upstreams.iter().position(|other| other.state_key == upstream.state_key)?;
                 let group = old.groups.get(place).cloned()?;
-                group.borrow_mut().limits = KeepLimits::of(upstream);
+                group.borrow_mut().reconfigure(upstream);
                 Some(group)
             });
-            same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream))))
+            same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream, state))))
         });
         let groups = groups.collect();
+        shared.upstreams.retain(&config.upstreams);
         let zones = config.limit_zones.iter().map(|zone| shared.zones.open(zone)).collect();
         Self { config, groups, zones }
     }

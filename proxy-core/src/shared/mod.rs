@@ -8,6 +8,7 @@ mod limit_req;
 mod room;
 mod table;
 mod zones;
+pub mod upstream;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +23,8 @@ pub struct Shared {
     pub counters: Counters,
     /// The zones of `limit_req` and `limit_conn`.
     pub zones: Zones,
+    /// The upstream groups.
+    pub upstreams: upstream::Upstreams,
     next_connection: AtomicU64,
     pid: u32,
 }

@@ -1,14 +1,23 @@
-//! One group's servers and their state on this worker.
+//! One group on this worker: its servers as they are now, this worker's turn among them, its idle connections.
+//!
+//! ```text
+//! choose ─► has the shared version moved, or has a server's time come? ─ yes ─► look_again ─► who is fit
+//!               │ no                                                                             │
+//!               └─► sticky? ─► method (balance/) ─► backup tier ─► enter ◄───────────────────────┘
+//! ```
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
-
+use super::balance::{Tier, round_robin};
 use super::pool::Pool;
-use super::round_robin;
+use super::server::{Server, Unfit};
+use super::{Pick, Tried};
 use crate::command::{Address, ConnId};
-use crate::config::{Upstream, UpstreamServer};
+use crate::config::{Balance, Upstream};
+use crate::shared::upstream::server::WARM;
+use crate::shared::upstream::{GroupState, Member, Members};
 use crate::time::{Instant, Millis};
 
 /// One group.
@@ -16,11 +25,27 @@ use crate::time::{Instant, Millis};
 pub(crate) struct Group {
     /// What stands in logs where no server could be chosen.
     pub(crate) name: Box<str>,
-    pub(crate) servers: Vec<Server>,
+    /// What all workers know of it.
+    pub(crate) shared: Arc<GroupState>,
+    /// The servers; those that left keep their places while anything refers to them.
+    servers: Vec<Server>,
+    primary: Tier,
+    backup: Tier,
+    balance: Balance,
+    /// The version that all of this was made from.
+    seen: u64,
+    /// The list of members that the servers were made from.
+    members: u64,
+    /// When a server comes back by itself, whatever the version says.
+    look_at: Option<Instant>,
+    /// Servers that are not down: the bound on one request's tries.
+    usable: usize,
     /// Connections that wait to be used again.
     pub(crate) pool: Pool,
     /// How long a connection may be used.
     pub(crate) limits: KeepLimits,
+    /// Idle connections of servers that left, to be closed.
+    stale: Vec<ConnId>,
     /// Nobody asks this group any more: what comes back from an exchange is closed.
     retired: bool,
 }
@@ -36,25 +61,6 @@ pub(crate) struct KeepLimits {
     pub(crate) timeout: Millis,
 }
 
-/// One server's state.
-#[derive(Debug)]
-pub(crate) struct Server {
-    /// What the configuration says of it.
-    pub(crate) config: UpstreamServer,
-    /// The moving weight of the smooth round robin.
-    pub(crate) current_weight: i64,
-    /// The weight that failures lower and successes raise again.
-    pub(crate) effective_weight: i64,
-    /// Failures since `checked`.
-    pub(crate) fails: u32,
-    /// When the last failure was.
-    pub(crate) accessed: Option<Instant>,
-    /// When it was last tried after failures.
-    pub(crate) checked: Option<Instant>,
-    /// Connections to it at the moment, idle ones excluded.
-    pub(crate) connections: u32,
-}
-
 /// How an attempt ended for the server's account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -66,41 +72,38 @@ pub(crate) enum Outcome {
     Neutral,
 }
 
-/// The servers of a group that this request has asked already: one bit each.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tried {
-    words: SmallVec<[u64; 2]>,
-}
-
-impl Tried {
-    /// Whether server `n` was asked.
-    pub(crate) fn contains(&self, n: usize) -> bool {
-        self.words.get(n / 64).is_some_and(|word| word & (1 << (n % 64)) != 0)
-    }
-
-    /// Server `n` is being asked.
-    pub(crate) fn insert(&mut self, n: usize) {
-        if self.words.len() <= n / 64 {
-            self.words.resize(n / 64 + 1, 0);
-        }
-        if let Some(word) = self.words.get_mut(n / 64) {
-            *word |= 1 << (n % 64);
-        }
-    }
-
-    /// Server `n` may be asked again.
-    pub(crate) fn remove(&mut self, n: usize) {
-        if let Some(word) = self.words.get_mut(n / 64) {
-            *word &= !(1 << (n % 64));
-        }
-    }
-}
-
 impl Group {
-    pub(crate) fn new(config: &Upstream) -> Self {
-        let servers = config.servers.iter().map(Server::new).collect::<Vec<_>>();
-        let pool = Pool::new(config.keepalive, servers.len());
-        Self { name: config.name.clone(), servers, pool, limits: KeepLimits::of(config), retired: false }
+    /// A group of a configuration, whose state the workers share.
+    pub(crate) fn new(config: &Upstream, shared: Arc<GroupState>) -> Self {
+        Self {
+            name: config.name.clone(),
+            shared,
+            servers: Vec::new(),
+            primary: Tier::default(),
+            backup: Tier::default(),
+            balance: config.balance,
+            seen: 0,
+            members: 0,
+            look_at: None,
+            usable: 0,
+            pool: Pool::new(config.keepalive),
+            limits: KeepLimits::of(config),
+            stale: Vec::new(),
+            retired: false,
+        }
+    }
+
+    /// A group that only this worker knows.
+    pub(crate) fn private(config: &Upstream) -> Self {
+        Self::new(config, Arc::new(GroupState::new(config, 0)))
+    }
+
+    /// A new configuration has this group, too. Servers and connections stay.
+    pub(crate) fn reconfigure(&mut self, config: &Upstream) {
+        self.limits = KeepLimits::of(config);
+        self.stale.extend(self.pool.resize(config.keepalive));
+        self.balance = config.balance;
+        self.seen = 0;
     }
 
     /// Nobody will ask this group any more. Returns the connections to close.
@@ -109,65 +112,220 @@ impl Group {
         self.pool.drain()
     }
 
-    /// Whether a connection that has served so much and for so long may wait for more.
-    pub(crate) fn may_keep(&self, requests: u64, opened: Instant, now: Instant) -> bool {
-        !self.retired && requests < self.limits.requests && now <= opened + self.limits.time
+    /// Connections that nobody may use any more, to be closed.
+    pub(crate) fn take_stale(&mut self) -> Vec<ConnId> {
+        core::mem::take(&mut self.stale)
     }
 
-    /// Chooses the next server and counts a connection to it; none when all are down, out or tried.
-    pub(crate) fn choose(&mut self, tried: &mut Tried, now: Instant) -> Option<usize> {
-        let chosen = if let [only] = &*self.servers {
-            (!only.config.down && !tried.contains(0) && !only.is_full()).then_some(0)
-        } else {
-            round_robin::choose(&mut self.servers, tried, now, false)
-                .or_else(|| round_robin::choose(&mut self.servers, tried, now, true))
-        }?;
-        tried.insert(chosen);
-        if let Some(server) = self.servers.get_mut(chosen) {
-            server.connections += 1;
+    /// Whether a connection to a server that has served so much and for so long may wait for more.
+    pub(crate) fn may_keep(&self, place: usize, requests: u64, opened: Instant, now: Instant) -> bool {
+        !self.retired
+            && requests < self.limits.requests
+            && now <= opened + self.limits.time
+            && self.servers.get(place).is_some_and(|server| !server.gone)
+    }
+
+    /// Chooses the next server and counts a connection to it; none when all are down, out, full or tried.
+    pub(crate) fn choose(&mut self, pick: &mut Pick, now: Instant) -> Option<usize> {
+        self.refresh(now);
+        // A choice may be lost to another worker that takes a server's last connection.
+        for _ in 0..CHOICES_MAX {
+            let chosen = self.choose_once(pick, now)?;
+            pick.tried.insert(chosen);
+            if self.enter(chosen, now) {
+                return Some(chosen);
+            }
         }
-        Some(chosen)
+        None
+    }
+
+    fn choose_once(&mut self, pick: &Pick, now: Instant) -> Option<usize> {
+        if let [only] = self.primary.order.as_slice()
+            && self.backup.order.is_empty()
+        {
+            // nginx asks a server that is alone even when it has failed.
+            let server = self.servers.get(*only)?;
+            let off = server.config.down || server.is_full() || pick.tried.contains(*only);
+            return (!off && (server.fit || server.unfit(now) != Some(Unfit::Off))).then_some(*only);
+        }
+        let tried = &pick.tried;
+        Self::among(&mut self.primary, &mut self.servers, self.balance, tried, now)
+            .or_else(|| Self::among(&mut self.backup, &mut self.servers, self.balance, tried, now))
+    }
+
+    fn among(
+        tier: &mut Tier,
+        servers: &mut [Server],
+        balance: Balance,
+        tried: &Tried,
+        now: Instant,
+    ) -> Option<usize> {
+        match balance {
+            Balance::RoundRobin => round_robin::choose(tier, servers, tried, now),
+        }
+    }
+
+    fn enter(&mut self, place: usize, now: Instant) -> bool {
+        let Some(server) = self.servers.get_mut(place) else { return false };
+        let Some(before) = server.state.enter(server.config.max_conns) else { return false };
+        server.seats += 1;
+        let last = server.config.max_conns > 0 && before + 1 == server.config.max_conns;
+        if server.state.probe(&server.config, now) || last {
+            self.shared.touch();
+        }
+        true
     }
 
     /// Settles the account of a [`choose`](Self::choose). Returns whether the server is out from now on.
-    pub(crate) fn settle(&mut self, index: usize, outcome: Outcome, now: Instant) -> bool {
-        let single = self.servers.len() == 1;
-        let Some(server) = self.servers.get_mut(index) else { return false };
-        server.connections = server.connections.saturating_sub(1);
+    pub(crate) fn settle(&mut self, place: usize, outcome: Outcome, now: Instant) -> bool {
+        let single = self.is_single();
+        let Some(server) = self.servers.get_mut(place) else { return false };
+        server.seats = server.seats.saturating_sub(1);
+        let was_full = server.config.max_conns > 0 && server.state.leave() == server.config.max_conns;
+        if server.config.max_conns == 0 {
+            server.state.leave();
+        }
+        let mut changed = was_full;
+        let mut out = false;
         match outcome {
             Outcome::Failure if !single => {
-                server.fail(now);
-                return server.is_out(now);
+                let fails = server.state.fail(now);
+                server.lower();
+                out = server.config.max_fails > 0 && fails >= server.config.max_fails;
+                changed |= out;
+                // The weight was lowered: the next turns are not plain ones.
+                self.primary.turn.interrupt(&mut self.servers);
+                self.backup.turn.interrupt(&mut self.servers);
             }
-            Outcome::Success if server.accessed < server.checked => server.fails = 0,
-            Outcome::Failure | Outcome::Success | Outcome::Neutral => {}
+            Outcome::Success => changed |= server.state.succeed(&server.config, now),
+            Outcome::Failure | Outcome::Neutral => {}
         }
-        false
+        if changed {
+            self.shared.touch();
+        }
+        out
+    }
+
+    /// Whether there is nobody else to ask.
+    fn is_single(&self) -> bool {
+        self.primary.order.len() == 1 && self.backup.order.is_empty()
     }
 
     /// How many servers could be asked at all: the bound on one request's tries.
-    pub(crate) fn usable(&self) -> usize {
-        self.servers.iter().filter(|server| !server.config.down).count()
-    }
-
-    /// Gives every server another chance, as nginx does when all of them are out.
-    pub(crate) fn forgive(&mut self) {
-        for server in &mut self.servers {
-            server.fails = 0;
-        }
+    pub(crate) fn usable(&mut self, now: Instant) -> usize {
+        self.refresh(now);
+        self.usable
     }
 
     /// Whether its servers are just these, in whatever order.
     pub(crate) fn has_addresses(&self, addresses: &[Address]) -> bool {
-        self.servers.len() == addresses.len()
-            && self.servers.iter().all(|server| addresses.contains(&server.config.address))
+        let members = self.shared.members();
+        members.servers.len() == addresses.len()
+            && members.servers.iter().all(|server| addresses.contains(&server.config.address))
     }
 
     /// The address of a server.
-    pub(crate) fn address(&self, index: usize) -> Option<&Address> {
-        self.servers.get(index).map(|server| &server.config.address)
+    pub(crate) fn address(&self, place: usize) -> Option<&Address> {
+        self.servers.get(place).map(|server| &server.config.address)
+    }
+
+    /// Looks again at what is shared, if anything has changed since.
+    fn refresh(&mut self, now: Instant) {
+        let version = self.shared.version();
+        if version != self.seen || self.look_at.is_some_and(|at| now > at) {
+            self.look_again(version, now);
+        }
+    }
+
+    #[cold]
+    fn look_again(&mut self, version: u64, now: Instant) {
+        self.primary.turn.interrupt(&mut self.servers);
+        self.backup.turn.interrupt(&mut self.servers);
+        let members = self.shared.members();
+        if members.generation != self.members || self.seen == 0 {
+            self.take_members(&members);
+        }
+        self.seen = version;
+        self.look_at = None;
+        for tier in [&mut self.primary, &mut self.backup] {
+            tier.warming = false;
+            for place in &tier.order {
+                let Some(server) = self.servers.get_mut(*place) else { continue };
+                let unfit = server.unfit(now);
+                server.fit = unfit.is_none();
+                if let Some(Unfit::Until(until)) = unfit {
+                    self.look_at = Some(self.look_at.map_or(until, |at| at.min(until)));
+                }
+                if server.state.warmth(server.config.slow_start, now) < WARM {
+                    tier.warming = true;
+                    let until = now + server.config.slow_start;
+                    self.look_at = Some(self.look_at.map_or(until, |at| at.min(until)));
+                }
+            }
+        }
+    }
+
+    /// The list of members is another one: servers that stay keep their places, those that left are let go.
+    fn take_members(&mut self, members: &Members) {
+        let slow = members.servers.iter().any(|member| !member.config.slow_start.is_zero());
+        let scale = if slow { SLOW_STEPS } else { 1 };
+        self.servers.iter_mut().for_each(|server| server.gone = true);
+        let known = self.known_places();
+        let place_of = |id: u64| {
+            let at = known.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+            known.get(at).map(|(_, place)| *place)
+        };
+        for member in &members.servers {
+            let old = place_of(member.state.id()).and_then(|place| self.servers.get_mut(place));
+            if let Some(server) = old {
+                server.update(member, scale);
+            }
+        }
+        for (place, server) in self.servers.iter_mut().enumerate().filter(|(_, server)| server.gone) {
+            server.fit = false;
+            self.stale.extend(self.pool.drain_server(place));
+        }
+        self.primary = Tier::default();
+        self.backup = Tier::default();
+        let mut free = 0;
+        for member in &members.servers {
+            let place = place_of(member.state.id()).unwrap_or_else(|| self.put(member, scale, &mut free));
+            let tier = if member.config.backup { &mut self.backup } else { &mut self.primary };
+            tier.order.push(place);
+        }
+        self.pool.grow(self.servers.len());
+        self.usable = members.servers.iter().filter(|member| !member.config.down).count();
+        self.members = members.generation;
+    }
+
+    /// The ids of the servers with their places, in the ids' order.
+    fn known_places(&self) -> Vec<(u64, usize)> {
+        let ids = self.servers.iter().enumerate().map(|(place, server)| (server.state.id(), place));
+        let mut known = ids.collect::<Vec<_>>();
+        known.sort_unstable();
+        known
+    }
+
+    /// Puts a new server where nothing refers to the old one any more, or behind the last.
+    fn put(&mut self, member: &Member, scale: i64, free: &mut usize) -> usize {
+        let server = Server::new(member, scale);
+        while let Some(old) = self.servers.get_mut(*free) {
+            *free += 1;
+            if old.gone && old.seats == 0 {
+                *old = server;
+                return *free - 1;
+            }
+        }
+        self.servers.push(server);
+        self.servers.len() - 1
     }
 }
+
+/// A slow start has at least so many steps.
+const SLOW_STEPS: i64 = 100;
+
+/// How many times a choice that was lost to another worker is made again.
+const CHOICES_MAX: usize = 8;
 
 impl KeepLimits {
     pub(crate) const fn of(config: &Upstream) -> Self {
@@ -176,41 +334,5 @@ impl KeepLimits {
             time: config.keepalive_time,
             timeout: config.keepalive_timeout,
         }
-    }
-}
-
-impl Server {
-    fn new(config: &UpstreamServer) -> Self {
-        Self {
-            config: config.clone(),
-            current_weight: 0,
-            effective_weight: i64::from(config.weight),
-            fails: 0,
-            accessed: None,
-            checked: None,
-            connections: 0,
-        }
-    }
-
-    /// `max_conns` is reached.
-    pub(crate) const fn is_full(&self) -> bool {
-        self.config.max_conns > 0 && self.connections >= self.config.max_conns
-    }
-
-    /// `max_fails` failures within `fail_timeout` put it out for `fail_timeout`.
-    pub(crate) fn is_out(&self, now: Instant) -> bool {
-        self.config.max_fails > 0
-            && self.fails >= self.config.max_fails
-            && self.checked.is_some_and(|at| now <= at + self.config.fail_timeout)
-    }
-
-    fn fail(&mut self, now: Instant) {
-        self.fails += 1;
-        self.accessed = Some(now);
-        self.checked = Some(now);
-        if self.config.max_fails > 0 {
-            self.effective_weight -= i64::from(self.config.weight) / i64::from(self.config.max_fails);
-        }
-        self.effective_weight = self.effective_weight.max(0);
     }
 }

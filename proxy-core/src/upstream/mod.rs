@@ -1,10 +1,16 @@
-//! Upstream groups at run time: which server is asked next, which are out, which connections wait to be used again.
+//! Upstream groups at run time: which server is asked next, which connections wait to be used again.
 //!
-//! All of this belongs to one worker, as in nginx without a `zone`: each worker has its own turn and its own pool.
+//! Who belongs to a group, who has failed and who is busy is known to all workers ([`shared::upstream`](crate::shared::upstream)). What is
+//! here belongs to one worker: its turn of the round robin and its pool of connections.
 
+pub(crate) mod balance;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub(crate) mod group;
 pub(crate) mod names;
 pub(crate) mod pool;
-pub(crate) mod round_robin;
+pub(crate) mod server;
+pub(crate) mod tried;
 
-pub(crate) use group::{Group, Outcome, Tried};
+pub(crate) use group::{Group, Outcome};
+pub(crate) use tried::{Pick, Tried};

@@ -149,7 +149,7 @@ impl Names {
 fn group(authority: &str, addresses: &[Address]) -> SharedGroup {
     let servers = addresses.iter().cloned().map(UpstreamServer::new);
     let config = Upstream { explicit: false, ..Upstream::explicit(authority, servers) };
-    Rc::new(RefCell::new(Group::new(&config)))
+    Rc::new(RefCell::new(Group::private(&config)))
 }
 
 #[cfg(test)]

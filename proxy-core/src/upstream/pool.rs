@@ -1,30 +1,49 @@
 //! Connections that wait to be used again: last in, first out, so that the warm ones stay warm and the rest time out.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::command::ConnId;
-use crate::time::Instant;
 
 /// A group's idle connections on this worker.
 #[derive(Debug)]
 pub(crate) struct Pool {
     keep_max: usize,
     idle: Vec<Vec<Idle>>,
+    /// All that were put in, the oldest first; those that were taken out since are stepped over.
+    order: VecDeque<(u64, usize)>,
+    /// Numbers the connections as they come.
+    next: u64,
     len: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Idle {
     conn: ConnId,
-    since: Instant,
+    number: u64,
 }
 
+/// How many entries of the order may be out of date, besides as many as there are connections.
+const SLACK: usize = 64;
+
 impl Pool {
-    /// A pool that keeps at most `keep_max` connections to `servers` servers in all.
-    pub(crate) fn new(keep_max: usize, servers: usize) -> Self {
-        let mut idle = Vec::new();
-        idle.resize_with(servers, Vec::new);
-        Self { keep_max, idle, len: 0 }
+    /// A pool that keeps at most `keep_max` connections in all.
+    pub(crate) const fn new(keep_max: usize) -> Self {
+        Self { keep_max, idle: Vec::new(), order: VecDeque::new(), next: 0, len: 0 }
+    }
+
+    /// There are so many servers.
+    pub(crate) fn grow(&mut self, servers: usize) {
+        if self.idle.len() < servers {
+            self.idle.resize_with(servers, Vec::new);
+        }
+    }
+
+    /// Keeps at most so many from now on. Returns those that are too many.
+    pub(crate) fn resize(&mut self, keep_max: usize) -> Vec<ConnId> {
+        self.keep_max = keep_max;
+        let surplus = self.len.saturating_sub(keep_max);
+        (0..surplus).filter_map(|_| self.take_oldest()).collect()
     }
 
     /// The connection to `server` that was used last.
@@ -35,22 +54,30 @@ impl Pool {
     }
 
     /// Keeps a connection. Returns the one that must be closed for it: the oldest, or itself where none are kept.
-    pub(crate) fn put(&mut self, server: usize, conn: ConnId, now: Instant) -> Option<ConnId> {
+    pub(crate) fn put(&mut self, server: usize, conn: ConnId) -> Option<ConnId> {
         if self.keep_max == 0 {
             return Some(conn);
         }
         let evicted = if self.len >= self.keep_max { self.take_oldest() } else { None };
         let Some(idle) = self.idle.get_mut(server) else { return Some(conn) };
-        idle.push(Idle { conn, since: now });
+        self.next += 1;
+        idle.push(Idle { conn, number: self.next });
+        self.order.push_back((self.next, server));
         self.len += 1;
+        self.tidy();
         evicted
     }
 
     fn take_oldest(&mut self) -> Option<ConnId> {
-        let oldest = self.idle.iter_mut().filter(|idle| !idle.is_empty());
-        let idle = oldest.min_by_key(|idle| idle.first().map(|first| first.since))?;
-        self.len -= 1;
-        Some(idle.remove(0).conn)
+        while let Some((number, server)) = self.order.pop_front() {
+            let Some(idle) = self.idle.get_mut(server) else { continue };
+            // The oldest of all is the oldest of its server.
+            if idle.first().is_some_and(|first| first.number == number) {
+                self.len -= 1;
+                return Some(idle.remove(0).conn);
+            }
+        }
+        None
     }
 
     /// Forgets a connection that ended while it waited.
@@ -62,10 +89,30 @@ impl Pool {
         }
     }
 
+    /// Takes all connections to a server out, to be closed.
+    pub(crate) fn drain_server(&mut self, server: usize) -> Vec<ConnId> {
+        let idle = self.idle.get_mut(server).map(core::mem::take).unwrap_or_default();
+        self.len -= idle.len();
+        idle.into_iter().map(|idle| idle.conn).collect()
+    }
+
     /// Takes all connections out, to be closed.
     pub(crate) fn drain(&mut self) -> Vec<ConnId> {
         self.len = 0;
+        self.order.clear();
         self.idle.iter_mut().flat_map(core::mem::take).map(|idle| idle.conn).collect()
+    }
+
+    /// Drops entries of the order whose connections were taken, once they are many.
+    fn tidy(&mut self) {
+        if self.order.len() <= 2 * self.len + SLACK {
+            return;
+        }
+        let idle = &self.idle;
+        self.order.retain(|(number, server)| {
+            let waits = idle.get(*server);
+            waits.is_some_and(|idle| idle.binary_search_by_key(number, |idle| idle.number).is_ok())
+        });
     }
 
     /// How many wait.
@@ -83,16 +130,30 @@ mod tests {
     #[test]
     fn the_warmest_is_used_and_the_oldest_is_closed() {
         let conn = |index| ConnId(Key { index, generation: 0 });
-        let at = Instant::from_micros;
-        let mut pool = Pool::new(3, 2);
-        assert_eq!(
-            [pool.put(0, conn(1), at(1)), pool.put(1, conn(2), at(2)), pool.put(0, conn(3), at(3))],
-            [None; 3]
-        );
-        assert_eq!(pool.put(1, conn(4), at(4)), Some(conn(1)));
+        let mut pool = Pool::new(3);
+        pool.grow(2);
+        assert_eq!([pool.put(0, conn(1)), pool.put(1, conn(2)), pool.put(0, conn(3))], [None; 3]);
+        assert_eq!(pool.put(1, conn(4)), Some(conn(1)));
         assert_eq!((pool.take(1), pool.take(1), pool.take(1)), (Some(conn(4)), Some(conn(2)), None));
         pool.remove(0, conn(3));
         assert_eq!((pool.take(0), pool.len()), (None, 0));
-        assert_eq!(Pool::new(0, 1).put(0, conn(9), at(0)), Some(conn(9)));
+        assert_eq!(Pool::new(0).put(0, conn(9)), Some(conn(9)));
+    }
+
+    #[test]
+    fn the_order_stays_short_and_right_when_connections_come_and_go() {
+        let conn = |index| ConnId(Key { index, generation: 0 });
+        let mut pool = Pool::new(4);
+        pool.grow(3);
+        pool.put(0, conn(1));
+        for n in 0..10_000 {
+            pool.put(1 + n as usize % 2, conn(2 + n));
+            assert_eq!(pool.take(1 + n as usize % 2), Some(conn(2 + n)));
+        }
+        assert!(pool.order.len() <= 2 + SLACK, "{}", pool.order.len());
+        pool.put(2, conn(90_000));
+        assert_eq!(pool.resize(1), [conn(1)]);
+        assert_eq!(pool.drain_server(2), [conn(90_000)]);
+        assert_eq!(pool.len(), 0);
     }
 }

@@ -26,6 +26,8 @@ pub struct Upstreams {
 #[expect(missing_docs, reason = "each field is the directive of its name")]
 pub struct UpstreamLevel {
     pub servers: Vec<UpstreamServer>,
+    /// `server` lines so far.
+    pub lines: u32,
     /// A `server` was refused, so that an empty group is no second mistake.
     pub spoilt: bool,
     pub keepalive: Option<usize>,
@@ -170,6 +172,7 @@ pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
 /// As nginx's.
 pub fn server_directive(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     let result = parse_server(level, call);
+    level.lines += 1;
     level.spoilt |= result.is_err();
     result
 }
@@ -178,6 +181,7 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
     let field = call.first();
     let text = field.arg.text();
     let mut template = server(proxy_core::command::Address::Unix("".into()), &text);
+    template.line = level.lines;
     for n in 1..call.args().len() {
         parameter(&mut template, call.arg(n))?;
     }

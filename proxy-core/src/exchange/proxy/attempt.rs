@@ -28,7 +28,9 @@ impl Exchange {
         let total = proxy.next_upstream.timeout_total;
         let late = self.proxy.tries > 0 && !total.is_zero() && now > began + total;
         let chosen =
-            if exhausted || late { None } else { group.borrow_mut().choose(&mut self.proxy.tried, now) };
+            if exhausted || late { None } else { group.borrow_mut().choose(&mut self.proxy.pick, now) };
+        let stale = group.borrow_mut().take_stale();
+        stale.into_iter().for_each(|id| close_idle(id, ctx));
         let Some(server) = chosen else { return self.no_server_left(&group, link, ctx) };
         self.proxy.tries += 1;
         let address = group.borrow().address(server).cloned();
@@ -136,7 +138,6 @@ impl Exchange {
                     attempt.status = Some(UpstreamError::NoLiveServers.status());
                 }
                 self.log_error(crate::command::Level::Error, &UpstreamError::NoLiveServers, ctx);
-                group.borrow_mut().forgive();
                 UpstreamError::NoLiveServers
             }
         };
@@ -180,7 +181,7 @@ impl Exchange {
     /// Lets a server that was tried be tried again: its pooled connection was dead, it was not.
     pub(super) fn let_server_be_tried_again(&mut self) {
         if let Some(seat) = &self.proxy.seat {
-            self.proxy.tried.remove(seat.server);
+            self.proxy.pick.tried.remove(seat.server);
         }
     }
 }
@@ -214,7 +215,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
 fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, ctx: &mut Context) {
     let now = ctx.now.instant;
     let id = conn.link.id;
-    if !seat.group.borrow().may_keep(conn.requests, conn.opened, now) {
+    if !seat.group.borrow().may_keep(seat.server, conn.requests, conn.opened, now) {
         ctx.conns.remove(id.0);
         return conn.link.close(CloseHow::Graceful, ctx);
     }
@@ -226,7 +227,7 @@ fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, ctx: &mut Context) {
     if let Some(slot) = ctx.conns.get_mut(id.0) {
         *slot = Conn::Idle(conn);
     }
-    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id, now) {
+    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id) {
         close_idle(evicted, ctx);
     }
 }

@@ -78,7 +78,7 @@ impl Exchange {
             .proxy
             .seat
             .as_ref()
-            .is_some_and(|seat| seat.group.borrow().usable() > self.facts.tries.len())
+            .is_some_and(|seat| seat.group.borrow_mut().usable(ctx.now.instant) > self.facts.tries.len())
             && (next.tries_max == 0 || self.proxy.tries < next.tries_max);
         if !more || !self.may_retry(true, next) {
             return false;

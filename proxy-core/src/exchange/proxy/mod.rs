@@ -34,7 +34,7 @@ use crate::error::UpstreamError;
 use crate::http::framing::BodyFraming;
 use crate::time::{Instant, Millis};
 use crate::timer::Reason;
-use crate::upstream::{Group, Tried};
+use crate::upstream::{Group, Pick};
 use dynamic::Waiting;
 
 /// What is known while upstreams are asked.
@@ -48,7 +48,8 @@ pub(crate) struct ProxyRun {
     endpoint: Option<Endpoint>,
     /// The servers to choose from, once they are known.
     group: Option<Rc<RefCell<Group>>>,
-    tried: Tried,
+    /// Whom it asks next.
+    pick: Pick,
     tries: u32,
     /// When the first server was asked.
     began: Option<Instant>,
