@@ -17,6 +17,7 @@
 
 extern crate alloc;
 
+pub mod access;
 pub mod buf;
 pub mod command;
 pub mod config;

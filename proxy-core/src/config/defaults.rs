@@ -147,6 +147,8 @@ impl Default for Location {
             internal: false,
             auto_redirect: false,
             rewrite: Box::default(),
+            access: None,
+            limit_except: None,
             content: Content::Files,
             try_files: None,
             core: Arc::default(),

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{AccessLog, CoreSettings, Limits, Proxy, RewriteOp, Template};
+use super::{Access, AccessLog, CoreSettings, LimitExcept, Limits, Proxy, RewriteOp, Template};
 
 /// Where something stands in the configuration text, for `explain`, logs and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub struct Location {
     pub auto_redirect: bool,
     /// The rewrite directives of this level, in order.
     pub rewrite: Box<[RewriteOp]>,
+    /// What the access phase asks; none where it asks nothing.
+    pub access: Option<Arc<Access>>,
+    /// `limit_except`
+    pub limit_except: Option<LimitExcept>,
     /// Who makes the reply.
     pub content: Content,
     /// `try_files`: the candidates, and what happens when none exists.

@@ -4,6 +4,7 @@
 //! names. Inheritance is resolved: a [`Location`] holds its final settings, in groups behind `Arc`s so that the levels
 //! that set nothing of their own share them. A [`Config`] never changes; a reload makes another one.
 
+mod access;
 mod access_log;
 mod core_settings;
 mod defaults;
@@ -26,6 +27,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use access::{Access, AccessRules, LimitExcept};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
 pub use core_settings::{
     AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget, Expires,

@@ -348,6 +348,12 @@ impl ClientConn {
                 }
                 self.drive(ctx);
             }
+            Reason::AuthDelay => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.handle_auth_delay_over(&mut self.link, ctx);
+                }
+                self.drive(ctx);
+            }
             Reason::Resolve => {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.handle_resolve_timeout(&mut self.link, ctx);

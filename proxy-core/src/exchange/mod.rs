@@ -13,6 +13,7 @@
 //! ```
 //! - `Phases` runs nginx's phases up to the content handler ([`phases`], [`rewrite`]).
 //! - `Delayed` waits because `limit_req` says so ([`preaccess`]).
+//! - `Access` waits inside of the preaccess and access phases ([`access`]).
 //! - `File` waits for a file that is looked for, or sends it ([`content`](crate::content)).
 //! - `Gather` waits for the whole request body where `proxy_request_buffering` is on.
 //! - `Proxy` asks one server after another ([`proxy`]); `Tunnel` is what an upgrade becomes ([`tunnel`]).
@@ -21,6 +22,7 @@
 //! The client's connection drives it: whenever something happened to either side, [`Exchange::advance`] moves every
 //! part as far as it goes. Nothing here waits, and nothing is done twice.
 
+pub(crate) mod access;
 pub(crate) mod context;
 mod cookies;
 pub(crate) mod error_log;
@@ -60,6 +62,7 @@ use crate::http::{Method, Status};
 use crate::shared::Admission;
 use crate::time::Instant;
 use crate::timer::Reason;
+use access::AccessRun;
 use context::{Context, FileRole, Generation};
 use proxy::ProxyRun;
 use reply_body::ReplyBody;
@@ -96,6 +99,8 @@ pub(crate) struct Exchange {
     pub(crate) carried: Carried,
     /// The rewrite directives that run.
     pub(crate) rewrite: RewriteRun,
+    /// The checks of the access phase.
+    pub(crate) access: AccessRun,
     /// An index or a candidate of `try_files` was appended to the URI and belongs behind a regex location's `alias`.
     pub(crate) add_uri_to_alias: bool,
     pub(crate) internal: bool,
@@ -127,6 +132,7 @@ pub(crate) enum Stage {
     #[default]
     Phases,
     Delayed,
+    Access,
     Gather,
     Proxy,
     File,
@@ -186,6 +192,7 @@ impl Exchange {
             delayed_until: Instant::default(),
             carried: Carried::default(),
             rewrite: RewriteRun::default(),
+            access: AccessRun::default(),
             add_uri_to_alias: false,
             internal: false,
             redirects_left: INTERNAL_REDIRECTS_MAX,
@@ -254,6 +261,7 @@ impl Exchange {
         match self.stage {
             Stage::Phases => self.run_phases(link, ctx),
             Stage::Delayed => self.run_delayed(link, ctx),
+            Stage::Access => self.wait_in_access(link, ctx),
             Stage::Gather => self.gather(link, ctx),
             Stage::Proxy => self.run_proxy(link, ctx),
             Stage::File => self.run_file(link, ctx),

@@ -1,4 +1,10 @@
-//! nginx's phases up to the content handler: server rewrite, find location, rewrite, preaccess, access, content.
+//! nginx's phases up to the content handler, in its order:
+//!
+//! ```text
+//! server rewrite ─► find location ─► rewrite ─► preaccess ─► access ─► try_files ─► content
+//! ```
+//! An internal redirect begins again with the server's rewrites, one to a named location with the location's. So the
+//! preaccess and access phases run again in the location that a request ends up in; what `try_files` finds does not.
 
 use alloc::rc::Rc;
 
@@ -48,6 +54,7 @@ impl Exchange {
         if !self.check_body_size(generation, link, ctx) {
             return;
         }
+        self.limit_methods(generation);
         if self.facts.location == server.root {
             // The server's own directives have run already.
             self.after_rewrite(generation, link, ctx);
@@ -68,15 +75,26 @@ impl Exchange {
         true
     }
 
-    /// The rewrite directives have had their say: the limits, then whatever comes behind them.
-    pub(crate) fn after_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
-        if self.run_preaccess(generation, link, ctx) {
-            self.after_preaccess(generation, link, ctx);
+    /// `limit_except`: another method than those is handled by the level inside of the block, where none of the
+    /// location's rewrite directives stands.
+    fn limit_methods(&mut self, generation: &Generation) {
+        let limit = self.location(generation).and_then(|location| location.limit_except.as_ref());
+        if let Some(limit) = limit
+            && !limit.methods.contains(&self.method)
+        {
+            self.facts.location = limit.location;
         }
     }
 
-    /// The limits let the request pass: `try_files`, then the content.
-    pub(crate) fn after_preaccess(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+    /// The rewrite directives have had their say: the limits, then the access phase.
+    pub(crate) fn after_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+        if self.run_preaccess(generation, link, ctx) {
+            self.begin_access(generation, link, ctx);
+        }
+    }
+
+    /// Nobody objects to the request: `try_files`, then the content.
+    pub(crate) fn after_access(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         let tries = self.location(generation).is_some_and(|location| location.try_files.is_some());
         if tries {
             self.try_file(0, link, ctx);
@@ -156,6 +174,7 @@ impl Exchange {
         self.facts.location = location;
         self.facts.found = location;
         self.stage = Stage::Phases;
+        self.limit_methods(&generation);
         self.rewrite_location_level(&generation, link, ctx);
     }
 }

@@ -53,7 +53,7 @@ struct Slowest<'a> {
 
 impl Exchange {
     /// Runs the phase. Returns whether the request goes on now; a delayed one goes on in
-    /// [`after_preaccess`](Self::after_preaccess) later.
+    /// [`begin_access`](Self::begin_access) later.
     pub(crate) fn run_preaccess(
         &mut self,
         generation: &Generation,
@@ -98,7 +98,7 @@ impl Exchange {
             self.stage = Stage::Phases;
             let generation = Rc::clone(&self.generation);
             if self.run_preaccess(&generation, link, ctx) {
-                self.after_preaccess(&generation, link, ctx);
+                self.begin_access(&generation, link, ctx);
             }
             return;
         }

@@ -33,6 +33,8 @@ pub enum Reason {
     Linger,
     /// `limit_req`: the request may go on.
     LimitReq,
+    /// `auth_delay`: a refusal that is held back may be sent.
+    AuthDelay,
     /// `limit_rate`: the next part may be sent.
     RateLimit,
     /// `resolver_timeout`: the upstream's name must be known.

@@ -5,6 +5,7 @@
 //! directives is one file with one table; [`known`] holds those that nginx has and ringgate does not. A name may have
 //! several entries for different contexts (`server` in `http` and in `upstream`).
 
+mod access;
 mod check;
 mod headers;
 mod http_core;
@@ -26,6 +27,7 @@ pub use check::{Checked, check};
 use proxy_core::config::AccessLog;
 pub use shape::{Arity, Contexts};
 
+use super::lower::access::AccessLevel;
 use super::lower::context::Call;
 use super::lower::core::CoreLevel;
 use super::lower::level::Own;
@@ -72,6 +74,8 @@ pub enum Effect {
     Server(Store<ServerLevel>),
     /// What a level does not hand on: content, rewrites, names.
     Own(Store<Own>),
+    /// Who may ask.
+    Access(Store<AccessLevel>),
     /// Access logs.
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
@@ -166,6 +170,10 @@ impl Entry {
         self.effect(Effect::Own(store))
     }
 
+    const fn access(self, store: Store<AccessLevel>) -> Self {
+        self.effect(Effect::Access(store))
+    }
+
     const fn log(self, store: Store<Option<Vec<AccessLog>>>) -> Self {
         self.effect(Effect::Log(store))
     }
@@ -193,6 +201,7 @@ const TABLES: &[&[Entry]] = &[
     http_core::ENTRIES,
     headers::ENTRIES,
     limits::ENTRIES,
+    access::ENTRIES,
     log::ENTRIES,
     map::ENTRIES,
     rewrite::ENTRIES,

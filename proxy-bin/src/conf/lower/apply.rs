@@ -24,7 +24,7 @@ pub fn upstream(cx: &mut Context<'_>, checked: &Checked<'_>, level: &mut Upstrea
     }
 }
 
-/// In `http`, `server`, `location` or `if`.
+/// In `http`, `server`, `location`, `limit_except` or `if`.
 pub fn level(cx: &mut Context<'_>, checked: &Checked<'_>, place: Place<'_>, level: &mut Level) {
     let mut call = Call { cx, directive: checked.directive, place };
     let result = match checked.entry.effect {
@@ -33,6 +33,7 @@ pub fn level(cx: &mut Context<'_>, checked: &Checked<'_>, place: Place<'_>, leve
         Effect::Limit(effect) => effect(level.limits.get_or_insert_default(), &mut call),
         Effect::Server(effect) => effect(&mut level.server, &mut call),
         Effect::Own(effect) => effect(&mut level.own, &mut call),
+        Effect::Access(effect) => effect(level.access.get_or_insert_default(), &mut call),
         Effect::Log(effect) => effect(&mut level.access_logs, &mut call),
         Effect::Shared(effect) => effect(&mut call),
         Effect::Nothing | Effect::Structure | Effect::Process(_) | Effect::Upstream(_) => Ok(()),

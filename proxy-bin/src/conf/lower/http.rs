@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proxy_core::config::{
-    AccessLog, Content, CoreSettings, ErrorLogRef, Limits, Location, LocationId, LocationKind, LogFile,
-    LogSink, LogTarget, Map, Origin, RewriteOp, Server, ServerId,
+    Access, AccessLog, Content, CoreSettings, ErrorLogRef, LimitExcept, Limits, Location, LocationId,
+    LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RewriteOp, Server, ServerId,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
+use super::access::{self, AccessLevel};
 use super::context::{Call, Context, Place};
 use super::core::CoreLevel;
 use super::level::{Level, OwnContent};
@@ -51,7 +52,24 @@ struct Node<'a> {
     regex: Option<Regex>,
     level: Level,
     locations: Vec<Self>,
+    /// `if` and `limit_except` blocks.
     ifs: Vec<Self>,
+}
+
+impl<'a> Node<'a> {
+    /// A level that is found by no pattern.
+    fn implicit(directive: &'a Directive, id: LocationId) -> Self {
+        Self {
+            directive,
+            id,
+            kind: LocationKind::Implicit,
+            pattern: Vec::new(),
+            regex: None,
+            level: Level::default(),
+            locations: Vec::new(),
+            ifs: Vec::new(),
+        }
+    }
 }
 
 /// The settings that hold at a level, all inheritance resolved.
@@ -63,6 +81,8 @@ struct Settings {
     proxy_done: Arc<ProxyShared>,
     limits: Arc<LimitLevel>,
     limits_done: Option<Arc<Limits>>,
+    access: Arc<AccessLevel>,
+    access_done: Option<Arc<Access>>,
     access_logs: Arc<[AccessLog]>,
     server: ServerLevel,
 }
@@ -106,16 +126,7 @@ impl Lower<'_, '_> {
     }
 
     fn server_node<'a>(&mut self, block: &Checked<'a>) -> Node<'a> {
-        let mut node = Node {
-            directive: block.directive,
-            id: self.next_id(),
-            kind: LocationKind::Implicit,
-            pattern: Vec::new(),
-            regex: None,
-            level: Level::default(),
-            locations: Vec::new(),
-            ifs: Vec::new(),
-        };
+        let mut node = Node::implicit(block.directive, self.next_id());
         self.children(block, &mut node, false);
         // A `listen` that did not even pass the table must not be replaced by the default one either.
         let written = block.directive.children().iter().any(|child| child.name.is("listen"));
@@ -128,6 +139,7 @@ impl Lower<'_, '_> {
             match child.entry.name {
                 "location" => self.location_node(child, node),
                 "if" => self.if_node(child, node),
+                "limit_except" => self.limit_except_node(child, node),
                 _ => {
                     let place = Place { kind: node.kind, pattern: &node.pattern, is_if };
                     apply::level(self.cx, child, place, &mut node.level);
@@ -143,15 +155,12 @@ impl Lower<'_, '_> {
             Ok(head) => head,
             Err(error) => return self.cx.record(Err(error)),
         };
+        let id = self.next_id();
         let mut node = Node {
-            directive: block.directive,
-            id: self.next_id(),
             kind: head.kind,
             pattern: head.pattern,
             regex: head.regex,
-            level: Level::default(),
-            locations: Vec::new(),
-            ifs: Vec::new(),
+            ..Node::implicit(block.directive, id)
         };
         self.children(block, &mut node, false);
         outer.locations.push(node);
@@ -164,19 +173,23 @@ impl Lower<'_, '_> {
             Ok(condition) => condition,
             Err(error) => return self.cx.record(Err(error)),
         };
-        let mut node = Node {
-            directive: block.directive,
-            id: self.next_id(),
-            kind: LocationKind::Implicit,
-            pattern: Vec::new(),
-            regex: None,
-            level: Level::default(),
-            locations: Vec::new(),
-            ifs: Vec::new(),
-        };
+        let mut node = Node::implicit(block.directive, self.next_id());
         self.children(block, &mut node, true);
         let body = std::mem::take(&mut node.level.own.rewrite).into();
         outer.level.own.rewrite.push(RewriteOp::If { condition, body, location: node.id });
+        outer.ifs.push(node);
+    }
+
+    fn limit_except_node<'a>(&mut self, block: &Checked<'a>, outer: &mut Node<'a>) {
+        let place = Place { kind: outer.kind, pattern: &outer.pattern, is_if: false };
+        let call = Call { cx: self.cx, directive: block.directive, place };
+        let methods = match access::methods(&call) {
+            Ok(methods) => methods,
+            Err(error) => return self.cx.record(Err(error)),
+        };
+        let mut node = Node::implicit(block.directive, self.next_id());
+        self.children(block, &mut node, true);
+        outer.level.own.limit_except = Some(LimitExcept { methods, location: node.id });
         outer.ifs.push(node);
     }
 
@@ -185,6 +198,7 @@ impl Lower<'_, '_> {
         let core = Arc::new(level.core.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
+        let access = Arc::new(level.access.unwrap_or_default());
         let access_logs = level.access_logs.unwrap_or_else(|| self.default_access_logs());
         Settings {
             core_done: Arc::new(core.finish(self.cx.env, self.main_logs)),
@@ -193,6 +207,8 @@ impl Lower<'_, '_> {
             proxy,
             limits_done: limits.finish(),
             limits,
+            access_done: access.finish(),
+            access,
             access_logs: access_logs.into(),
             server: level.server,
         }
@@ -223,6 +239,11 @@ impl Lower<'_, '_> {
             limits.inherit(&outer.limits);
             settings.limits_done = limits.finish();
             settings.limits = Arc::new(limits);
+        }
+        if let Some(mut access) = level.access.take() {
+            access.inherit(&outer.access);
+            settings.access_done = access.finish();
+            settings.access = Arc::new(access);
         }
         if let Some(logs) = level.access_logs.take() {
             settings.access_logs = logs.into();
@@ -302,7 +323,7 @@ impl Lower<'_, '_> {
         let settings = self.settings(&mut node.level, outer);
         let content = node.level.own.content.take().or_else(|| inherited.cloned());
         for inner in std::mem::take(&mut node.ifs) {
-            // An `if` block hands requests to whoever answers at the level around it.
+            // Such a block hands requests to whoever answers at the level around it.
             self.node(inner, &settings, content.as_ref(), out);
         }
         let nested = std::mem::take(&mut node.locations);
@@ -377,6 +398,8 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
         internal: node.level.own.internal,
         auto_redirect,
         rewrite: node.level.own.rewrite.into(),
+        access: settings.access_done.clone(),
+        limit_except: node.level.own.limit_except,
         content,
         try_files: node.level.own.try_files,
         core: settings.core_done.clone(),

@@ -1,7 +1,8 @@
 //! One level of the `http` configuration (`http`, `server`, `location`, `if`) as it was written.
 
-use proxy_core::config::{AccessLog, RewriteOp, TryFallback, TryFiles};
+use proxy_core::config::{AccessLog, LimitExcept, RewriteOp, TryFallback, TryFiles};
 
+use super::access::AccessLevel;
 use super::context::Call;
 use super::core::CoreLevel;
 use super::limits::LimitLevel;
@@ -20,6 +21,8 @@ pub struct Level {
     pub proxy: Option<ProxyLevel>,
     /// Limits, likewise.
     pub limits: Option<LimitLevel>,
+    /// Who may ask, likewise.
+    pub access: Option<AccessLevel>,
     /// The access logs; an empty list is `off`.
     pub access_logs: Option<Vec<AccessLog>>,
     /// Limits on request heads.
@@ -37,6 +40,8 @@ pub struct Own {
     pub content: Option<OwnContent>,
     /// `internal`
     pub internal: bool,
+    /// `limit_except`
+    pub limit_except: Option<LimitExcept>,
     /// `try_files`
     pub try_files: Option<TryFiles>,
     /// `listen`

@@ -4,8 +4,10 @@
 //! the raw struct of its family for the level at which it stands ([`level`]). [`http`] then resolves inheritance from
 //! the top. Mistakes never stop the walk: one run finds them all.
 
+pub mod access;
 pub mod address;
 pub mod apply;
+pub mod cidr;
 pub mod context;
 pub mod core;
 pub mod error_page;

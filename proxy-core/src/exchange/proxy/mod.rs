@@ -271,6 +271,7 @@ impl Exchange {
             | Reason::Keepalive
             | Reason::Linger
             | Reason::LimitReq
+            | Reason::AuthDelay
             | Reason::RateLimit
             | Reason::Resolve
             | Reason::Spill => UpstreamError::RecvTimeout,

@@ -1,0 +1,129 @@
+//! `allow`, `deny`, `satisfy`, `auth_delay` and `limit_except`.
+
+use std::sync::Arc;
+
+use proxy_core::access::table::{AddressTableBuilder, Cidr};
+use proxy_core::config::{Access, AccessRules};
+use proxy_core::http::Method;
+use proxy_core::time::Millis;
+
+use super::cidr;
+use super::context::Call;
+use super::core::inherit;
+use crate::conf::value::Parsed;
+
+/// What a level says; `None` is silence.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLevel {
+    /// `satisfy`
+    pub satisfy_any: Option<bool>,
+    /// `auth_delay`
+    pub delay: Option<Millis>,
+    /// `allow` and `deny`, in order; `true` allows.
+    pub rules: Option<Vec<(Whom, bool)>>,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Whom {
+    /// Everybody.
+    All,
+    /// Unix sockets.
+    Unix,
+    /// A network.
+    Network(Cidr),
+}
+
+impl AccessLevel {
+    /// Fills what this level does not say from the level above.
+    pub fn inherit(&mut self, parent: &Self) {
+        inherit!(self, parent; satisfy_any delay rules);
+    }
+
+    /// The settings; none where nothing is asked.
+    pub fn finish(&self) -> Option<Arc<Access>> {
+        let rules = self.rules.as_deref()?;
+        Some(Arc::new(Access {
+            satisfy_any: self.satisfy_any.unwrap_or(false),
+            delay: self.delay.unwrap_or_default(),
+            rules: Some(Arc::new(compile(rules))),
+        }))
+    }
+}
+
+/// The first rule that fits counts, so the last is inserted first.
+fn compile(rules: &[(Whom, bool)]) -> AccessRules {
+    let mut addresses = AddressTableBuilder::default();
+    let mut unix = None;
+    for (whom, allow) in rules.iter().rev() {
+        let allow = Some(*allow);
+        match whom {
+            Whom::All => {
+                cidr::ALL.into_iter().for_each(|network| addresses.insert(network, allow));
+                unix = allow;
+            }
+            Whom::Unix => unix = allow,
+            Whom::Network(network) => addresses.insert(*network, allow),
+        }
+    }
+    AccessRules { addresses: addresses.build(), unix }
+}
+
+/// `allow address | CIDR | unix: | all;` and `deny`.
+///
+/// # Errors
+/// nginx's `invalid parameter "X"`.
+pub fn rule(level: &mut AccessLevel, call: &mut Call<'_, '_>, allow: bool) -> Parsed<()> {
+    let text = call.text(0);
+    let whom = match &*text {
+        "all" => Whom::All,
+        "unix:" => Whom::Unix,
+        _ => {
+            let network = cidr::parse(&text);
+            let network =
+                network.ok_or_else(|| call.first().error(format!("invalid parameter \"{text}\"")))?;
+            if network.masked() != network {
+                call.warn(format!("low address bits of {text} are meaningless"));
+            }
+            Whom::Network(network.masked())
+        }
+    };
+    level.rules.get_or_insert_default().push((whom, allow));
+    Ok(())
+}
+
+/// The methods that `limit_except` may name.
+const METHODS: [(&str, Method); 14] = [
+    ("GET", Method::Get),
+    ("HEAD", Method::Head),
+    ("POST", Method::Post),
+    ("PUT", Method::Put),
+    ("DELETE", Method::Delete),
+    ("MKCOL", Method::Mkcol),
+    ("COPY", Method::Copy),
+    ("MOVE", Method::Move),
+    ("OPTIONS", Method::Options),
+    ("PROPFIND", Method::Propfind),
+    ("PROPPATCH", Method::Proppatch),
+    ("LOCK", Method::Lock),
+    ("UNLOCK", Method::Unlock),
+    ("PATCH", Method::Patch),
+];
+
+/// The head of `limit_except method … { }`.
+///
+/// # Errors
+/// nginx's `invalid method "X"`.
+pub fn methods(call: &Call<'_, '_>) -> Parsed<Box<[Method]>> {
+    let mut methods = Vec::new();
+    for n in 0..call.args().len() {
+        let text = call.text(n);
+        let found = METHODS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text));
+        let (_, method) = found.ok_or_else(|| call.arg(n).error(format!("invalid method \"{text}\"")))?;
+        methods.push(*method);
+    }
+    if methods.contains(&Method::Get) {
+        methods.push(Method::Head);
+    }
+    Ok(methods.into())
+}

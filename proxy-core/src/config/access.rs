@@ -1,0 +1,52 @@
+//! The access phase's settings of one level: who may ask.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use super::LocationId;
+use crate::access::table::AddressTable;
+use crate::command::Address;
+use crate::http::Method;
+use crate::time::Millis;
+
+/// What the access phase asks at a level. A level where nothing is asked has none.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// `satisfy any`: one check that lets the request pass is enough.
+    pub satisfy_any: bool,
+    /// `auth_delay`: how long a 401 waits.
+    pub delay: Millis,
+    /// `allow` and `deny`
+    pub rules: Option<Arc<AccessRules>>,
+}
+
+/// `allow` and `deny`: for each address the verdict of the first rule that holds it, if one does.
+#[derive(Clone, Debug)]
+pub struct AccessRules {
+    /// `true` allows.
+    pub addresses: AddressTable<bool>,
+    /// The first rule that holds Unix sockets.
+    pub unix: Option<bool>,
+}
+
+impl AccessRules {
+    /// What the first rule that holds this address says: `true` allows.
+    #[must_use]
+    pub fn verdict(&self, client: &Address) -> Option<bool> {
+        match client {
+            Address::Unix(_) => self.unix,
+            // nginx asks the IPv4 rules, if there are any, about a mapped address.
+            Address::Ip(address) if self.addresses.has_no_v4() => self.addresses.find(address.ip()),
+            Address::Ip(address) => self.addresses.find(address.ip().to_canonical()),
+        }
+    }
+}
+
+/// `limit_except`: what other methods than these meet.
+#[derive(Clone, Debug)]
+pub struct LimitExcept {
+    /// The methods that are left alone; HEAD stands here wherever GET does.
+    pub methods: Box<[Method]>,
+    /// The level that handles all others.
+    pub location: LocationId,
+}
