@@ -1,7 +1,13 @@
 //! Leaf machines of the access phase: who may ask, and who it is that asks.
 //!
 //! - [`table`]: addresses to values, compiled from ranges: `allow` and `deny`, `set_real_ip_from`, `geo`.
+//! - [`credentials`]: what a request says who sends it;
+//! - [`users`]: password files;
+//! - [`password`]: the formats of password files.
 //!
 //! The phase itself, which asks one check after another, is [`exchange::access`](crate::exchange).
 
+pub(crate) mod credentials;
+pub mod password;
 pub mod table;
+pub(crate) mod users;

@@ -2,22 +2,12 @@
 
 use alloc::vec::Vec;
 
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
-
 use super::{Answer, Env, always, number, seconds, text, unless_empty};
+use crate::access::credentials::Credentials;
 use crate::config::Variable;
 use crate::exchange::Facts;
 use crate::exchange::facts::Nested;
 use crate::http::HeaderId;
-
-/// nginx's decoder, too, stops at the padding or does without it.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 impl Facts {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other families have the rest")]
@@ -40,7 +30,9 @@ impl Facts {
                 None => number(self.request_body.iter().map(|chunk| chunk.len() as u64).sum(), out),
             },
             Variable::ContentType => text(head.value(HeaderId::ContentType), out),
-            Variable::RemoteUser => self.remote_user(out),
+            Variable::RemoteUser => {
+                Credentials::of(head).is_some_and(|credentials| always(credentials.user(), out))
+            }
             Variable::RequestBody => {
                 self.request_body.iter().for_each(|chunk| out.extend_from_slice(chunk));
                 !self.request_body.is_empty()
@@ -103,21 +95,6 @@ impl Facts {
             out.push(char::from_digit(digit, 16).map_or(b'0', |digit| digit as u8));
         }
         true
-    }
-
-    /// The name in `Authorization: Basic` (RFC 7617), up to the colon.
-    fn remote_user(&self, out: &mut Vec<u8>) -> bool {
-        let Some((scheme, rest)) =
-            self.head.value(HeaderId::Authorization).and_then(|value| value.split_at_checked(6))
-        else {
-            return false;
-        };
-        if !scheme.eq_ignore_ascii_case(b"basic ") {
-            return false;
-        }
-        let Ok(pair) = BASE64.decode(rest.trim_ascii_start()) else { return false };
-        let colon = pair.iter().position(|byte| *byte == b':');
-        unless_empty(colon.and_then(|colon| pair.get(..colon)).unwrap_or_default(), out)
     }
 
     /// `limit_rate` of the location in bytes per second; 0 is no limit.
