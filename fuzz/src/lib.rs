@@ -9,6 +9,7 @@
 
 pub mod chunked;
 pub mod conf;
+pub mod dns;
 pub mod h1_request;
 pub mod h1_response;
 mod message;

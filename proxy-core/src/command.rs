@@ -108,12 +108,16 @@ pub struct ConnectOptions {
     pub send_buffer_bytes: Option<usize>,
     /// `SO_RCVBUF` in bytes (`proxy_socket_rcvbuf`).
     pub recv_buffer_bytes: Option<usize>,
+    /// A datagram socket instead of a stream: each `Send` is one datagram and each `Recv` brings one, cut to the room
+    /// that there is. Only what comes from `address` itself is received, and the local port is one that nobody can
+    /// guess.
+    pub datagram: bool,
 }
 
 /// What the core wants done.
 #[derive(Debug)]
 pub enum Command {
-    /// Open a stream connection. Answered by [`Completion::Connect`].
+    /// Open a connection. Answered by [`Completion::Connect`].
     Connect {
         /// The key the connection shall have.
         conn: ConnId,
@@ -199,7 +203,7 @@ pub enum Completion {
         /// Our own address on success.
         result: Result<Address, IoError>,
     },
-    /// Bytes arrived. An empty buffer is the end of the stream.
+    /// Bytes arrived. An empty buffer is the end of the stream, or an empty datagram.
     Recv {
         /// On which connection.
         conn: ConnId,

@@ -9,9 +9,12 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::command::{Address, CloseHow, Command, Completion, ConnId, FileId, ListenerId, Peer, Report};
+use crate::command::{
+    Address, CloseHow, Command, Completion, ConnId, FileId, ListenerId, Peer, Report, ResolveId,
+};
 use crate::config::Config;
-use crate::conn::{ClientConn, Link};
+use crate::conn::{ClientConn, Link, name_server};
+use crate::dns::Secret;
 use crate::exchange::ConnFacts;
 pub use crate::exchange::Pools;
 use crate::exchange::context::{Conn, Context, Generation};
@@ -20,6 +23,7 @@ use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
 use crate::tls::Session;
+use crate::upstream::names;
 
 /// The whole proxy as one thread sees it: inputs are the `handle_` functions, outputs the `poll_` ones. After every
 /// input, poll each output until it has no more.
@@ -32,8 +36,9 @@ impl Worker {
     /// reads into.
     #[must_use]
     pub fn new(config: Arc<Config>, shared: Arc<Shared>, pools: Pools, seed: u64, now: Now) -> Self {
-        let generation = Rc::new(Generation::new(config, None, &shared, now.instant));
-        Self { ctx: Context::new(generation, shared, pools, seed, now) }
+        let mut secret = Secret::new(seed, 0);
+        let generation = Rc::new(Generation::new(config, None, &shared, &mut secret, now.instant));
+        Self { ctx: Context::new(generation, shared, pools, secret, now) }
     }
 
     /// A client connected to `listener`. The connection may be closed by the next command already.
@@ -76,30 +81,51 @@ impl Worker {
     pub fn handle_completion(&mut self, completion: Completion, now: Now) {
         self.turn(now);
         match completion {
-            Completion::Connect { conn, .. } => self.complete_upstream(conn, completion),
+            Completion::Connect { conn, .. } => match self.ctx.conns.get(conn.0) {
+                Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                _ => self.complete_upstream(conn, completion),
+            },
             Completion::Recv { conn, .. } | Completion::Send { conn, .. } => {
                 match self.ctx.conns.get(conn.0) {
                     Some(Conn::Client(_)) => self.complete_client(conn, completion),
                     Some(Conn::Working { .. }) => self.complete_upstream(conn, completion),
                     // It was to wait for its next request: whatever comes means that it is of no use any more.
                     Some(Conn::Idle(_)) => self.drop_idle(conn),
-                    Some(Conn::Driven) | None => {}
+                    Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                    Some(Conn::Driven | Conn::Alarm(_)) | None => {}
                 }
             }
             Completion::OpenFile { file, .. }
             | Completion::ReadFile { file, .. }
             | Completion::WriteFile { file, .. } => self.complete_file(file, completion),
-            // Bounded by the clients there are: each waits for one name at the most.
             Completion::Resolve { id, result } => {
-                for client in self.ctx.names.answered(id) {
-                    self.with_client(client, |client, ctx| {
-                        if let Some(exchange) = &mut client.exchange {
-                            exchange.handle_resolved(id, &result, &mut client.link, ctx);
-                        }
-                        client.drive(ctx);
-                    });
-                }
+                let answer = names::Answer::of_system(result, self.ctx.now.instant);
+                self.resolved(id, &answer);
             }
+        }
+    }
+
+    /// A name is known. Bounded by the clients there are: each waits for one name at the most.
+    fn resolved(&mut self, id: ResolveId, answer: &names::Answer) {
+        for client in self.ctx.names.answered(id) {
+            self.with_client(client, |client, ctx| {
+                if let Some(exchange) = &mut client.exchange {
+                    exchange.handle_resolved(id, answer, &mut client.link, ctx);
+                }
+                client.drive(ctx);
+            });
+        }
+    }
+
+    fn complete_name_server(&mut self, id: ConnId, completion: Completion) {
+        name_server::handle_completion(id, completion, &mut self.ctx);
+        self.deliver_resolved();
+    }
+
+    /// Tells whoever waits for the lookups that have ended.
+    fn deliver_resolved(&mut self) {
+        while let Some((id, result)) = self.ctx.resolved.pop_front() {
+            self.resolved(id, &names::Answer::of_resolver(&result));
         }
     }
 
@@ -192,7 +218,11 @@ impl Worker {
                         self.drop_idle(id);
                     }
                 }
-                Some(Conn::Driven) | None => {}
+                Some(Conn::Alarm(_)) => {
+                    name_server::handle_alarm(id, &mut self.ctx);
+                    self.deliver_resolved();
+                }
+                Some(Conn::Driven | Conn::NameServer(_)) | None => {}
             }
         }
     }
@@ -213,7 +243,9 @@ impl Worker {
     pub fn handle_reload(&mut self, config: Arc<Config>, now: Now) {
         self.turn(now);
         let old = Rc::clone(&self.ctx.generation);
-        self.ctx.generation = Rc::new(Generation::new(config, Some(&old), &self.ctx.shared, now.instant));
+        let ctx = &mut self.ctx;
+        let new = Generation::new(config, Some(&old), &ctx.shared, &mut ctx.secret, now.instant);
+        ctx.generation = Rc::new(new);
         let new = Rc::clone(&self.ctx.generation);
         for group in &old.groups {
             let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));

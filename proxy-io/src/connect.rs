@@ -31,14 +31,16 @@ async fn connect_socket(
         Address::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
         Address::Unix(path) => (Domain::UNIX, SockAddr::unix(&**path)?),
     };
-    let socket = StdSocket::new(domain, Type::STREAM.nonblocking(), None)?;
+    let kind = if options.datagram { Type::DGRAM } else { Type::STREAM };
+    // A datagram socket gets a random port from the kernel here, and what others send to it never arrives.
+    let socket = StdSocket::new(domain, kind.nonblocking(), None)?;
     if let Some(bytes) = options.send_buffer_bytes {
         socket.set_send_buffer_size(bytes)?;
     }
     if let Some(bytes) = options.recv_buffer_bytes {
         socket.set_recv_buffer_size(bytes)?;
     }
-    if domain != Domain::UNIX {
+    if domain != Domain::UNIX && !options.datagram {
         socket.set_tcp_nodelay(true)?;
         if options.keepalive {
             socket.set_keepalive(true)?;

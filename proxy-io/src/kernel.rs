@@ -172,7 +172,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Takes a connected stream socket over. The driver's epoll mode wants it nonblocking, io_uring blocking.
+    /// Takes a connected socket over, of datagrams too: they are read and written like a stream. The driver's epoll mode wants it nonblocking, io_uring blocking.
     pub(crate) fn new(socket: StdSocket) -> io::Result<Self> {
         let stream = UnixStream::from_std(StdStream::from(OwnedFd::from(socket)))?;
         Ok(Self { stream: UnsafeCell::new(stream) })

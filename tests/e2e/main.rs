@@ -10,5 +10,6 @@ mod attacks;
 mod clients;
 mod differential;
 mod harness;
+mod names;
 mod process;
 mod streams;

@@ -20,12 +20,13 @@ use std::path::{Path, PathBuf};
 /// A target by its name.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     ("h1_request", bodies::h1_request::run),
     ("h1_response", bodies::h1_response::run),
     ("chunked", bodies::chunked::run),
     ("uri", bodies::uri::run),
     ("conf", bodies::conf::run),
+    ("dns", bodies::dns::run),
     ("worker", bodies::worker::run),
 ];
 

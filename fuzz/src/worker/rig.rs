@@ -35,6 +35,7 @@ const LARGE_BLOCK_BYTES: usize = 4096;
 enum Audience {
     Client(FirstReply),
     Upstream(Reader<Requests>),
+    NameServer,
 }
 
 impl Audience {
@@ -42,6 +43,7 @@ impl Audience {
     fn hear(&mut self, bytes: &[u8]) {
         match self {
             Self::Client(reply) => reply.hear(bytes),
+            Self::NameServer => {}
             Self::Upstream(reader) => {
                 reader.feed(bytes);
                 if let Some(Event::Error(error)) = reader.events.last() {
@@ -60,6 +62,7 @@ pub(crate) struct Socket {
     failed: bool,
     ended: bool,
     shut: bool,
+    datagram: bool,
     audience: Audience,
 }
 
@@ -80,6 +83,7 @@ pub(crate) struct Rig {
     pub(crate) sockets: BTreeMap<ConnId, Socket>,
     pub(crate) files: BTreeMap<FileId, (bool, Option<FileOp>)>,
     pub(crate) resolving: BTreeSet<ResolveId>,
+    name_servers: BTreeSet<Address>,
     pub(crate) strays: Vec<Completion>,
     pub(crate) shutdown: bool,
     drained: bool,
@@ -104,6 +108,7 @@ impl Rig {
             sockets: BTreeMap::new(),
             files: BTreeMap::new(),
             resolving: BTreeSet::new(),
+            name_servers: BTreeSet::new(),
             strays: Vec::new(),
             shutdown: false,
             drained: false,
@@ -134,23 +139,19 @@ impl Rig {
         };
         let peer = Peer { client, local: Address::Ip(([10, 0, 0, 1], 80).into()) };
         let id = self.worker.handle_accept(listener, peer, self.now);
-        self.open(id, false);
+        self.open(id, Audience::Client(FirstReply::default()), false);
         self.drain();
     }
 
-    fn open(&mut self, id: ConnId, outgoing: bool) {
-        let audience = if outgoing {
-            Audience::Upstream(Reader::new(Requests::forwarded()))
-        } else {
-            Audience::Client(FirstReply::default())
-        };
+    fn open(&mut self, id: ConnId, audience: Audience, datagram: bool) {
         let socket = Socket {
-            connecting: outgoing,
+            connecting: !matches!(audience, Audience::Client(_)),
             recv: None,
             send: None,
             failed: false,
             ended: false,
             shut: false,
+            datagram,
             audience,
         };
         assert!(self.sockets.insert(id, socket).is_none(), "rule: connection key {id:?} is in use");
@@ -174,7 +175,7 @@ impl Rig {
     pub(crate) fn received(&mut self, id: ConnId, result: Result<&[u8], IoError>) {
         let socket = self.sockets.get_mut(&id).unwrap();
         let room = socket.recv.take().unwrap();
-        socket.ended = result.is_ok_and(<[u8]>::is_empty) || result.is_err();
+        socket.ended = result.is_ok_and(<[u8]>::is_empty) && !socket.datagram || result.is_err();
         let result = result.map(|bytes| self.filled(room, bytes));
         self.complete(Completion::Recv { conn: id, result });
     }
@@ -193,7 +194,8 @@ impl Rig {
     pub(crate) fn sent(&mut self, id: ConnId, result: Result<usize, IoError>) {
         let socket = self.sockets.get_mut(&id).unwrap();
         let chain = socket.send.take().unwrap();
-        let result = result.map(|bytes| bytes.clamp(1, chain.len()));
+        let at_least = if socket.datagram { chain.len() } else { 1 };
+        let result = result.map(|bytes| bytes.clamp(at_least, chain.len()));
         if let Ok(taken) = result {
             socket.audience.hear(&chain.to_vec()[..taken]);
         }
@@ -289,7 +291,19 @@ impl Rig {
     fn obey(&mut self, command: Command) {
         self.say(&("->", &command));
         match command {
-            Command::Connect { conn, .. } => self.open(conn, true),
+            Command::Connect { conn, address, options } => {
+                let datagram = options.datagram;
+                if datagram {
+                    self.name_servers.insert(address.clone());
+                }
+                // A name server is asked by TCP only after it was asked by a datagram.
+                let audience = if self.name_servers.contains(&address) {
+                    Audience::NameServer
+                } else {
+                    Audience::Upstream(Reader::new(Requests::forwarded()))
+                };
+                self.open(conn, audience, datagram);
+            }
             Command::Recv { conn, room } => {
                 let socket = self.socket(conn, "Recv");
                 assert!(!socket.ended, "rule: a Recv behind the end on {conn:?}");

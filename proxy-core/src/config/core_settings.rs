@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::Template;
+use super::{ResolverId, Template};
 use crate::command::Level;
 use crate::http::{HeaderId, Status};
 use crate::time::Millis;
@@ -67,6 +67,10 @@ pub struct CoreSettings {
     pub limit_rate_after: Option<Template>,
     /// `early_hints`: interim 103 replies are passed on where one of these is neither empty nor "0".
     pub early_hints: Arc<[Template]>,
+    /// `resolver`; none leaves names to the system.
+    pub resolver: Option<ResolverId>,
+    /// `resolver_timeout`
+    pub resolver_timeout: Millis,
 }
 
 /// `if_modified_since`

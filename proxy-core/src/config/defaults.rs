@@ -53,6 +53,8 @@ impl Default for CoreSettings {
             limit_rate: None,
             limit_rate_after: None,
             early_hints: Arc::new([]),
+            resolver: None,
+            resolver_timeout: Millis::from_secs(30),
         }
     }
 }

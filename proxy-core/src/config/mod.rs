@@ -75,6 +75,8 @@ index! {
     LogId;
     /// A place in [`Config::limit_zones`].
     ZoneId;
+    /// A place in [`Config::resolvers`].
+    ResolverId;
     /// A place in [`Config::maps`].
     MapId;
     /// A place in [`Config::slots`]: a variable that a request may set (`set`, a named capture).
@@ -96,6 +98,8 @@ pub struct Config {
     pub locations: Vec<Location>,
     /// The upstream groups, named ones and those that a literal `proxy_pass` address stands for.
     pub upstreams: Vec<Upstream>,
+    /// The `resolver` directives, each that says the same once.
+    pub resolvers: Vec<Arc<Resolver>>,
     /// The access log files, each path once.
     pub logs: Vec<LogFile>,
     /// The error log files, each path once; the first is the main one.

@@ -362,6 +362,7 @@ impl ClientConn {
             }
             Reason::LimitReq
             | Reason::RateLimit
+            | Reason::NameServer
             | Reason::UpstreamConnect
             | Reason::UpstreamSend
             | Reason::UpstreamRead

@@ -120,7 +120,7 @@ impl<'a> Survey<'a> {
                 None => open = true,
             }
         }
-        if open && !(self.hasty && !ips.is_empty()) {
+        if open && (!self.hasty || ips.is_empty()) {
             return None;
         }
         let failure = failed.unwrap_or(Failure::NOT_FOUND);

@@ -92,7 +92,12 @@ impl fmt::Display for Name {
             if !core::mem::take(&mut first) {
                 f.write_str(".")?;
             }
-            write!(f, "{}", label.escape_ascii())?;
+            for byte in label {
+                match byte {
+                    b'.' => f.write_str("\\.")?,
+                    byte => write!(f, "{}", byte.escape_ascii())?,
+                }
+            }
             rest = tail;
         }
         Ok(())

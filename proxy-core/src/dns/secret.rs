@@ -25,7 +25,7 @@ impl Secret {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
         hasher.write_u64(self.count);
         self.count = self.count.wrapping_add(1);
@@ -34,7 +34,7 @@ impl Secret {
 
     /// The id of a message.
     pub fn id(&mut self) -> u16 {
-        let [low, high, ..] = self.next().to_le_bytes();
+        let [low, high, ..] = self.draw().to_le_bytes();
         u16::from_le_bytes([low, high])
     }
 }

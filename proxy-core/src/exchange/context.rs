@@ -14,9 +14,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::vars::Env;
 use super::{Exchange, Facts};
 use crate::buf::{Chunk, Pool};
-use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report};
-use crate::config::{AccessLog, Config, UpstreamId, ZoneId};
+use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report, ResolveId};
+use crate::config::{AccessLog, Config, ResolverId, UpstreamId, ZoneId};
+use crate::conn::name_server::{self, Alarm, NameServerConn, ResolverSeat, SharedResolver};
 use crate::conn::{ClientConn, UpstreamConn};
+use crate::dns::{Failure, Resolved, Secret};
 use crate::http::Field;
 use crate::http::date::DateCache;
 use crate::log::LogBuffers;
@@ -55,6 +57,10 @@ pub(crate) struct Context {
     pub(crate) files: Slab<FileOwner>,
     /// Groups that are not in a configuration, and the names that are asked for.
     pub(crate) names: Names,
+    /// Lookups that have ended, for whoever asked.
+    pub(crate) resolved: VecDeque<(ResolveId, Result<Resolved, Failure>)>,
+    /// Makes what nobody may guess.
+    pub(crate) secret: Secret,
     pub(crate) shared: Arc<Shared>,
     /// The configuration for whatever begins now.
     pub(crate) generation: Rc<Generation>,
@@ -99,11 +105,20 @@ pub(crate) struct Generation {
     pub(crate) groups: Vec<Rc<RefCell<Group>>>,
     /// The state of the configuration's limit zones, in its order.
     zones: Vec<Zone>,
+    resolvers: Vec<SharedResolver>,
+    /// The last number that a resolver was given.
+    serial: u32,
 }
 
 impl Generation {
-    /// A configuration whose groups take over the state of `previous` where they are the same.
-    pub(crate) fn new(config: Arc<Config>, previous: Option<&Self>, shared: &Shared, now: Instant) -> Self {
+    /// A configuration whose groups and resolvers take over the state of `previous` where they are the same.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        previous: Option<&Self>,
+        shared: &Shared,
+        secret: &mut Secret,
+        now: Instant,
+    ) -> Self {
         let groups = config.upstreams.iter().map(|upstream| {
             let state = shared.upstreams.adopt(upstream, config.generation, now);
             let same = previous.and_then(|old| {
@@ -118,7 +133,8 @@ impl Generation {
         let groups = groups.collect();
         shared.upstreams.retain(&config.upstreams);
         let zones = config.limit_zones.iter().map(|zone| shared.zones.open(zone)).collect();
-        Self { config, groups, zones }
+        let (resolvers, serial) = resolvers(&config, previous, secret);
+        Self { config, groups, zones, resolvers, serial }
     }
 
     /// The state of a limit zone.
@@ -126,9 +142,30 @@ impl Generation {
         self.zones.get(id.0 as usize)
     }
 
+    pub(crate) fn resolver(&self, id: ResolverId) -> Option<&SharedResolver> {
+        self.resolvers.get(id.0 as usize)
+    }
+
     pub(crate) fn group(&self, id: UpstreamId) -> Option<&Rc<RefCell<Group>>> {
         self.groups.get(id.0 as usize)
     }
+}
+
+fn resolvers(
+    config: &Config,
+    previous: Option<&Generation>,
+    secret: &mut Secret,
+) -> (Vec<SharedResolver>, u32) {
+    let old = previous.map_or(&[][..], |old| &old.resolvers);
+    let mut serial = previous.map_or(0, |old| old.serial);
+    let seats = config.resolvers.iter().map(|settings| {
+        if let Some(same) = old.iter().find(|seat| seat.is(settings)) {
+            return Rc::clone(same);
+        }
+        serial += 1;
+        ResolverSeat::new(serial, Arc::clone(settings), Secret::new(secret.draw(), u64::from(serial)))
+    });
+    (seats.collect(), serial)
 }
 
 /// Who a connection's key belongs to.
@@ -141,6 +178,10 @@ pub(crate) enum Conn {
     Working { client: ConnId },
     /// An upstream's connection that waits in its pool.
     Idle(Box<UpstreamConn>),
+    /// A resolver's connection.
+    NameServer(Box<NameServerConn>),
+    /// A resolver's timer: a key without a connection.
+    Alarm(Box<Alarm>),
 }
 
 /// Who a file belongs to.
@@ -166,9 +207,10 @@ impl Context {
         generation: Rc<Generation>,
         shared: Arc<Shared>,
         pools: Pools,
-        seed: u64,
+        mut secret: Secret,
         now: Now,
     ) -> Self {
+        let random = Random::new(secret.draw());
         Self {
             now,
             commands: VecDeque::new(),
@@ -178,10 +220,12 @@ impl Context {
             conns: Slab::default(),
             files: Slab::default(),
             names: Names::default(),
+            resolved: VecDeque::new(),
+            secret,
             shared,
             generation,
             scratch: Vec::with_capacity(4096),
-            random: Random::new(seed),
+            random,
             logs: LogBuffers::default(),
             spare: Vec::new(),
             clients: 0,
@@ -243,6 +287,7 @@ impl Context {
     pub(crate) fn report_drained(&mut self) {
         if self.draining && !self.drained && self.clients == 0 {
             self.drained = true;
+            name_server::stop_all(self);
             self.publish_tally();
             self.drained_due = true;
         }
@@ -258,7 +303,12 @@ impl Context {
     pub(crate) fn shed_idle_client(&mut self) -> bool {
         let idle = self.conns.iter().find_map(|(key, conn)| match conn {
             Conn::Client(client) if client.is_idle() && client.has_served() => Some(key),
-            Conn::Client(_) | Conn::Driven | Conn::Working { .. } | Conn::Idle(_) => None,
+            Conn::Client(_)
+            | Conn::Driven
+            | Conn::Working { .. }
+            | Conn::Idle(_)
+            | Conn::NameServer(_)
+            | Conn::Alarm(_) => None,
         });
         let Some(key) = idle else { return false };
         if let Some(Conn::Client(mut client)) = self.conns.remove(key) {

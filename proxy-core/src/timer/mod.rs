@@ -39,6 +39,8 @@ pub enum Reason {
     RateLimit,
     /// `resolver_timeout`: the upstream's name must be known.
     Resolve,
+    /// A name server does not answer.
+    NameServer,
     /// `proxy_connect_timeout`
     UpstreamConnect,
     /// `proxy_send_timeout`: the upstream must have taken something.

@@ -1,9 +1,10 @@
 //! What the tests of the real binary stand on.
 //!
 //! [`proxy`] starts ringgate, and nginx where it is installed, on the same text; [`upstream`] is a server that answers
-//! as a test tells it and records what it received; [`client`] speaks raw bytes.
+//! as a test tells it and records what it received; [`client`] speaks raw bytes; [`dns`] is a name server.
 
 pub mod client;
+pub mod dns;
 pub mod proxy;
 pub mod upstream;
 

@@ -51,7 +51,15 @@ pub struct Upstream {
 impl Upstream {
     /// Answers every request through `answer`, which may write whatever and whenever it wants.
     pub fn start(answer: impl Fn(&Received, &mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", answer)
+    }
+
+    /// As [`Self::start`], at this address.
+    pub fn start_at(
+        address: &str,
+        answer: impl Fn(&Received, &mut TcpStream) -> Then + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let (answer, record) = (Arc::new(answer), Arc::clone(&received));
@@ -69,6 +77,15 @@ impl Upstream {
     pub fn saying(text: &str) -> Self {
         let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         Self::replying(reply)
+    }
+
+    /// As [`Self::saying`], at this address.
+    pub fn saying_at(address: &str, text: &str) -> Self {
+        let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        Self::start_at(address, move |_, stream| {
+            let _ = stream.write_all(reply.as_bytes());
+            Then::Keep
+        })
     }
 
     /// Answers every request with these bytes.

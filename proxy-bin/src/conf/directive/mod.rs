@@ -15,6 +15,7 @@ mod log;
 mod map;
 mod process;
 mod proxy;
+mod resolver;
 mod rewrite;
 mod shape;
 mod tls;
@@ -204,6 +205,7 @@ const TABLES: &[&[Entry]] = &[
     access::ENTRIES,
     log::ENTRIES,
     map::ENTRIES,
+    resolver::ENTRIES,
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proxy_core::config::{LocationKind, LogFormat, Origin, Template};
+use proxy_core::config::{LocationKind, LogFormat, Origin, Resolver, Template};
 use proxy_core::route::Regex;
 
 use super::limits::Zones;
@@ -63,6 +63,8 @@ pub struct Context<'e> {
     pub upstreams: Upstreams,
     /// Limit zones.
     pub zones: Zones,
+    /// The resolvers, each that says the same once.
+    pub resolvers: Vec<Arc<Resolver>>,
     /// The files' names, each made once.
     pub file_names: HashMap<FileId, Arc<str>>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap as CoreMap;
 use proxy_core::config::{
     AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, Expires, IfModifiedSince, Keepalive, Linger,
-    LingeringClose, LocationKind, MimeTypes, Root, ServerTokens, Template,
+    LingeringClose, LocationKind, MimeTypes, ResolverId, Root, ServerTokens, Template,
 };
 use proxy_core::time::Millis;
 
@@ -78,6 +78,8 @@ pub struct CoreLevel {
     pub limit_rate: Option<Template>,
     pub limit_rate_after: Option<Template>,
     pub early_hints: Option<Vec<Template>>,
+    pub resolver: Option<ResolverId>,
+    pub resolver_timeout: Option<Millis>,
 }
 
 fn inherit_headers(
@@ -104,7 +106,7 @@ impl CoreLevel {
             keepalive_time lingering_close lingering_time lingering_timeout send_timeout
             reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
             absolute_redirect server_name_in_redirect port_in_redirect log_not_found limit_rate limit_rate_after
-            early_hints);
+            early_hints resolver resolver_timeout);
         inherit_headers(&mut self.add_headers, parent.add_headers.as_ref(), self.add_header_inherit);
         inherit_headers(&mut self.add_trailers, parent.add_trailers.as_ref(), self.add_trailer_inherit);
     }
@@ -148,6 +150,8 @@ impl CoreLevel {
             limit_rate: self.limit_rate.clone().or(default.limit_rate),
             limit_rate_after: self.limit_rate_after.clone().or(default.limit_rate_after),
             early_hints: self.early_hints.clone().map_or(default.early_hints, Into::into),
+            resolver: self.resolver,
+            resolver_timeout: self.resolver_timeout.unwrap_or(default.resolver_timeout),
         }
     }
 

@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod proxy_pass;
 pub mod proxy_rules;
 pub mod resolve;
+pub mod resolver;
 pub mod rewrite;
 pub mod server;
 pub mod template;
@@ -75,6 +76,7 @@ pub fn lower(
         formats: Vec::new(),
         upstreams: Upstreams::default(),
         zones: Zones::default(),
+        resolvers: Vec::new(),
         file_names: HashMap::new(),
     };
     let mut top = ProcessLevel::default();
@@ -96,7 +98,7 @@ pub fn lower(
     // The table lets `http` stand only once.
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
     let listeners = listen::listeners(&mut cx, &http.listens, &http.servers);
-    let Context { diagnostics: mut found, variables, logs, upstreams, zones, .. } = cx;
+    let Context { diagnostics: mut found, variables, logs, upstreams, zones, resolvers, .. } = cx;
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);
     diagnostics.append(&mut found);
@@ -107,6 +109,7 @@ pub fn lower(
         servers: http.servers,
         locations: http.locations,
         upstreams: upstreams.finish(),
+        resolvers,
         logs: logs.access,
         error_logs: logs.errors,
         limit_zones,

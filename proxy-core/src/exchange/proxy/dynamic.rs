@@ -5,33 +5,34 @@
 //!                  ├─ this worker knows its addresses ─────────────────────┤
 //!                  ├─ it is an address ────────────────────────────────────┼─► group ─► next_attempt
 //!                  └─ Resolving ─┬─ answer ────────────────────────────────┘
-//!                                └─ failure, RESOLVE_TIMEOUT ─► 502
+//!                                └─ failure, resolver_timeout ─► 502
 //! ```
 //! The order is nginx's (`ngx_http_proxy_eval`, `ngx_http_upstream_init_request`). The URL is evaluated before the
-//! request's body is read, the name is looked up after it.
+//! request's body is read, the name is looked up after it: by the location's `resolver`, or by the system where there
+//! is none.
 
+use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use super::Phase;
-use crate::command::{Address, Command, ConnId, Level, ResolveError, ResolveId};
+use crate::command::{Address, Command, ConnId, Level, ResolveId};
 use crate::config::{Endpoint, HTTP_PORT, Proxy, Target};
 use crate::conn::Link;
+use crate::conn::name_server::SharedResolver;
+use crate::dns::{Failure, Name, Subject};
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::proxy::attempt::retire;
 use crate::exchange::{DynamicTarget, Exchange};
 use crate::http::Status;
 use crate::time::{Instant, Millis};
 use crate::timer::Reason;
-use crate::upstream::names::{Asked, SharedGroup};
-
-/// `resolver_timeout`'s default: how long a name is waited for.
-const RESOLVE_TIMEOUT: Millis = Millis::from_secs(30);
+use crate::upstream::names::{Answer, Asked, SharedGroup};
 
 const HTTP_SCHEME: &[u8] = b"http://";
 
@@ -39,6 +40,8 @@ const HTTP_SCHEME: &[u8] = b"http://";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     id: ResolveId,
+    /// Whom it was put to.
+    serial: u32,
     client: ConnId,
     /// When it gives up.
     pub(super) until: Instant,
@@ -99,65 +102,103 @@ impl Exchange {
         }
         let authority = endpoint.authority().to_ascii_lowercase();
         let now = ctx.now.instant;
-        if let Some(group) = ctx.names.find(&authority, now) {
-            return Some(group);
-        }
         if let Some(address) = endpoint.literal() {
-            return Some(keep(&authority, &[address], false, ctx));
+            let known = ctx.names.find(0, &authority, now);
+            return known.or_else(|| Some(keep(0, &authority, &[address], None, ctx)));
         }
-        if let Endpoint::Host { host, .. } = &endpoint {
-            self.resolve(host, link, ctx);
-        }
+        let Endpoint::Host { host, .. } = &endpoint else { return None };
+        let core = self.core(generation)?;
+        let resolver = core.resolver.and_then(|id| generation.resolver(id));
+        let serial = serial(resolver);
+        ctx.names.find(serial, &authority, now).or_else(|| {
+            let timeout = core.resolver_timeout;
+            self.resolve(host, resolver, timeout, link, ctx)
+                .and_then(|answer| self.take_answer(&answer, serial, link, ctx))
+        })
+    }
+
+    /// Looks a name up. The answer, where it is known at once.
+    fn resolve(
+        &mut self,
+        host: &str,
+        resolver: Option<&SharedResolver>,
+        timeout: Millis,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> Option<Answer> {
+        let name: Arc<str> = host.to_ascii_lowercase().into();
+        let serial = serial(resolver);
+        let id = match ctx.names.ask(link.id, serial, &name) {
+            Asked::First(id) => match resolver {
+                None => {
+                    ctx.commands.push_back(Command::Resolve { id, name });
+                    id
+                }
+                Some(resolver) => {
+                    let result = match Name::from_text(&name) {
+                        Some(name) => resolver.lookup(id, Subject::Host(name), timeout, ctx),
+                        None => Some(Err(Failure::NOT_FOUND)),
+                    };
+                    if let Some(result) = result {
+                        ctx.names.answered(id);
+                        return Some(Answer::of_resolver(&result));
+                    }
+                    id
+                }
+            },
+            Asked::Again(id) => id,
+            Asked::Refused => return Some(Answer(Err("too many names are being resolved".to_owned()))),
+        };
+        let until = ctx.now.instant + timeout;
+        self.proxy.phase = Phase::Resolving(Waiting { id, serial, client: link.id, until });
         None
     }
 
-    fn resolve(&mut self, host: &str, link: &mut Link, ctx: &mut Context) {
-        let name: Arc<str> = host.to_ascii_lowercase().into();
-        let id = match ctx.names.ask(link.id, &name) {
-            Asked::First(id) => {
-                ctx.commands.push_back(Command::Resolve { id, name });
-                id
+    /// The servers that an answer names; none where there are none, which is the end of the exchange.
+    fn take_answer(
+        &mut self,
+        answer: &Answer,
+        serial: u32,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> Option<SharedGroup> {
+        let Some(endpoint @ Endpoint::Host { port, .. }) = &self.proxy.endpoint else { return None };
+        match &answer.0 {
+            Ok((ips, until)) => {
+                let port = port.unwrap_or(HTTP_PORT);
+                let authority = endpoint.authority().to_ascii_lowercase();
+                let address = |ip: &IpAddr| Address::Ip(SocketAddr::new(*ip, port));
+                let addresses: Vec<_> = ips.iter().map(address).collect();
+                Some(keep(serial, &authority, &addresses, Some(*until), ctx))
             }
-            Asked::Again(id) => id,
-            Asked::Refused => {
-                return self.fail_resolve("too many names are being resolved", link, ctx);
+            Err(reason) => {
+                self.fail_resolve(reason, link, ctx);
+                None
             }
-        };
-        let until = ctx.now.instant + RESOLVE_TIMEOUT;
-        self.proxy.phase = Phase::Resolving(Waiting { id, client: link.id, until });
+        }
     }
 
     /// A name was looked up.
     pub(crate) fn handle_resolved(
         &mut self,
         id: ResolveId,
-        answer: &Result<Vec<IpAddr>, ResolveError>,
+        answer: &Answer,
         link: &mut Link,
         ctx: &mut Context,
     ) {
-        if !matches!(self.proxy.phase, Phase::Resolving(waiting) if waiting.id == id) {
+        let Phase::Resolving(waiting) = self.proxy.phase else { return };
+        if waiting.id != id {
             return;
         }
         self.proxy.phase = Phase::Idle;
         link.deadline.clear_if(Reason::Resolve);
-        let Some(endpoint @ Endpoint::Host { port, .. }) = &self.proxy.endpoint else { return };
-        match answer {
-            Ok(ips) if ips.is_empty() => self.fail_resolve("Host not found", link, ctx),
-            Ok(ips) => {
-                let port = port.unwrap_or(HTTP_PORT);
-                let authority = endpoint.authority().to_ascii_lowercase();
-                let address = |ip: &IpAddr| Address::Ip(SocketAddr::new(*ip, port));
-                let addresses: Vec<_> = ips.iter().map(address).collect();
-                self.proxy.group = Some(keep(&authority, &addresses, true, ctx));
-            }
-            Err(error) => self.fail_resolve(&error.reason, link, ctx),
-        }
+        self.proxy.group = self.take_answer(answer, waiting.serial, link, ctx);
     }
 
     /// The name was waited for long enough.
     pub(crate) fn handle_resolve_timeout(&mut self, link: &mut Link, ctx: &mut Context) {
         if matches!(self.proxy.phase, Phase::Resolving(_)) {
-            self.fail_resolve("110: Operation timed out", link, ctx);
+            self.fail_resolve(&Failure::TIMED_OUT.to_string(), link, ctx);
         }
     }
 
@@ -198,12 +239,23 @@ impl Generation {
 }
 
 /// Keeps a group, and lets go of the one that it replaces.
-fn keep(authority: &str, addresses: &[Address], looked_up: bool, ctx: &mut Context) -> SharedGroup {
-    let (group, gone) = ctx.names.keep(authority, addresses, looked_up, ctx.now.instant);
+fn keep(
+    serial: u32,
+    authority: &str,
+    addresses: &[Address],
+    until: Option<Instant>,
+    ctx: &mut Context,
+) -> SharedGroup {
+    let (group, gone) = ctx.names.keep(serial, authority, addresses, until, ctx.now.instant);
     if let Some(gone) = gone {
         retire(&gone, ctx);
     }
     group
+}
+
+/// A resolver's number; 0 for the system's.
+fn serial(resolver: Option<&SharedResolver>) -> u32 {
+    resolver.map_or(0, |resolver| resolver.serial)
 }
 
 /// Splits an evaluated URL into who is asked and what for (empty for the request's own target).

@@ -274,6 +274,7 @@ impl Exchange {
             | Reason::AuthDelay
             | Reason::RateLimit
             | Reason::Resolve
+            | Reason::NameServer
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);

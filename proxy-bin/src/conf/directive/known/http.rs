@@ -7,8 +7,6 @@ use super::{off_only, tunes, unsupported};
 pub(super) const ENTRIES: &[Entry] = &[
     tunes("keepalive_disable", C::HSL, A::ONE_TWO),
     tunes("log_subrequest", C::HSL, A::FLAG),
-    tunes("resolver", C::HSL, A::MORE1),
-    tunes("resolver_timeout", C::HSL, A::ONE),
     tunes("rewrite_log", C::HTTP.or(C::REWRITE), A::FLAG),
     tunes("uninitialized_variable_warn", C::HTTP.or(C::REWRITE), A::FLAG),
     tunes("variables_hash_max_size", C::HTTP, A::ONE),
