@@ -125,7 +125,7 @@ pub(crate) struct Verified {
 impl Verified {
     pub(crate) fn new(seed: u64) -> Self {
         let mut secret = Secret::new(seed, PURPOSE);
-        let key = u128::from(secret.next()) << 64 | u128::from(secret.next());
+        let key = u128::from(secret.draw()) << 64 | u128::from(secret.draw());
         Self { key: key.to_le_bytes(), known: HashSet::new(), order: VecDeque::new() }
     }
 
@@ -170,7 +170,7 @@ mod tests {
         let text = b"a:1\nb:2:comment\r\n#c:3\n\r\n\nno colon\nd:\na:again\n:5\n a:6\ne:7:\nlast:8";
         let users = Users::parse(text);
         let found = [&b"a"[..], b"b", b"#c", b"c", b"d", b"", b" a", b"e", b"last", b"no colon", b"A"]
-            .map(|name| users.password(name).map(|password| password.escape_ascii().to_string()));
+            .map(|name| users.password(name).map(|password| alloc::format!("{}", password.escape_ascii())));
         let expected = [
             Some("1"),
             Some("2"),
@@ -189,7 +189,11 @@ mod tests {
 
     #[test]
     fn a_file_is_read_again_when_it_may_have_changed() {
-        let at = |s: u64| Now { unix_ms: s * 1000, instant: Instant::default() + Millis(s * 1000) };
+        let at = |s: u64| Now {
+            unix_ms: s * 1000,
+            instant: Instant::default() + Millis(s * 1000),
+            utc_offset_s: 0,
+        };
         let info = |mtime_s, size| FileInfo { kind: FileKind::Regular, size, mtime_s, executable: false };
         let mut files = UserFiles::default();
         let path: Arc<[u8]> = Arc::from(b"/f".as_slice());
