@@ -139,6 +139,12 @@ impl Buf {
         self.block.bytes().len() - self.len
     }
 
+    /// The bytes written so far, to be changed in their place.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        let len = self.len;
+        self.block.bytes_mut().get_mut(..len).unwrap_or_default()
+    }
+
     /// Counts `n` further bytes as written; never more than there is room for.
     pub fn advance(&mut self, n: usize) {
         debug_assert!(n <= self.spare());

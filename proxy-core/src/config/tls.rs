@@ -9,4 +9,6 @@ use rustls::ServerConfig;
 pub struct TlsServer {
     /// Certificates, protocols, ciphers.
     pub config: Arc<ServerConfig>,
+    /// `ssl_buffer_size`: how much one record carries at the most, in bytes.
+    pub record_bytes_max: usize,
 }

@@ -133,6 +133,9 @@ impl ClientConn {
             return false;
         };
         if self.state == State::Waiting {
+            if self.facts.tls.as_ref().is_some_and(|tls| tls.early) {
+                self.notice_end_of_early_data();
+            }
             self.state = State::ReadingHead;
             self.head_began = ctx.now.instant;
             ctx.tally.waiting -= 1;

@@ -11,8 +11,9 @@ use crate::command::{CloseHow, Level, Report, Room};
 use crate::config::ServerId;
 use crate::exchange::TlsFacts;
 use crate::exchange::context::{Context, Generation};
-use crate::tls::Stage;
 use crate::tls::hello::{Hello, Opening};
+use crate::tls::session::Agreed;
+use crate::tls::{Session, Stage};
 
 impl ClientConn {
     /// Goes on with the handshake. Returns whether the connection has become something else.
@@ -30,22 +31,43 @@ impl ClientConn {
                 Opening::Strange => self.choose_server(Hello::default(), ctx),
             },
             Stage::Handshake => self.wait_for_handshake(ctx),
-            Stage::Open | Stage::Closed => {
-                let protocol = session.protocol().unwrap_or_default().into();
-                let mut facts = (*self.facts).clone();
-                if let Some(tls) = &mut facts.tls {
-                    tls.protocol = protocol;
-                }
-                self.facts = Rc::new(facts);
-                self.state = State::Waiting;
+            Stage::Early => {
+                let agreed = session.agreed_early();
+                self.become_tls(agreed.as_ref(), true);
                 true
             }
-            Stage::Failed(reason) => {
-                let message = alloc::format!("SSL_do_handshake() failed ({reason})");
-                self.log_handshake(Level::Info, &message, ctx);
+            Stage::Open | Stage::Closed => {
+                let agreed = session.take_agreed();
+                self.become_tls(agreed.as_deref(), false);
+                true
+            }
+            Stage::Failed(failure) => {
+                let message = alloc::format!("SSL_do_handshake() failed ({})", failure.reason);
+                let level = if failure.ours { Level::Crit } else { Level::Info };
+                self.log_handshake(level, &message, ctx);
                 self.close(CloseHow::Graceful, ctx);
                 false
             }
+        }
+    }
+
+    /// Requests may come.
+    fn become_tls(&mut self, agreed: Option<&Agreed>, early: bool) {
+        let mut facts = (*self.facts).clone();
+        if let (Some(tls), Some(agreed)) = (&mut facts.tls, agreed) {
+            tls.agree(agreed);
+            tls.early = early;
+        }
+        self.facts = Rc::new(facts);
+        self.state = State::Waiting;
+    }
+
+    /// A handshake whose early data was taken may be complete by now.
+    pub(super) fn notice_end_of_early_data(&mut self) {
+        let is_open = |session: &mut Session| matches!(session.stage(), Stage::Open | Stage::Closed);
+        if self.link.tls().is_some_and(is_open) {
+            let agreed = self.link.tls().and_then(Session::take_agreed);
+            self.become_tls(agreed.as_deref(), false);
         }
     }
 
@@ -64,7 +86,7 @@ impl ClientConn {
             self.close(CloseHow::Graceful, ctx);
             return false;
         };
-        session.accept(&tls.config);
+        session.accept(&tls.config, tls.record_bytes_max);
         self.link.advance_tls(ctx);
         true
     }

@@ -27,8 +27,6 @@ pub(crate) struct Link {
     ended: Option<Ended>,
     receiving: bool,
     out: Chain,
-    /// Records that a short write left over.
-    sealed: Chain,
     sending_bytes: usize,
     /// All bytes that the other end has taken.
     sent_bytes: u64,
@@ -54,6 +52,8 @@ pub(crate) enum Ended {
 enum Finish {
     Open,
     ShutdownWhenSent,
+    /// As before, and TLS has said so already.
+    Farewell,
     Shut,
 }
 
@@ -67,7 +67,6 @@ impl Link {
             ended: None,
             receiving: false,
             out: Chain::new(),
-            sealed: Chain::new(),
             sending_bytes: 0,
             sent_bytes: 0,
             received_bytes: 0,
@@ -99,7 +98,7 @@ impl Link {
         let Some(session) = self.tls.as_deref_mut() else { return };
         let mut text = Vec::new();
         session.advance(&mut text);
-        self.read_tls(text, ctx);
+        self.read_tls(Chunk::from_vec(text), ctx);
     }
 
     /// The unread bytes; whoever understands some advances it.
@@ -182,7 +181,7 @@ impl Link {
         self.receiving = false;
         match result {
             Ok(buf) if buf.is_empty() => self.ended = Some(Ended::Eof),
-            Ok(buf) if self.tls.is_some() => self.handle_records(&buf, ctx),
+            Ok(buf) if self.tls.is_some() => self.handle_records(buf, ctx),
             Ok(buf) => {
                 self.received_bytes += buf.len() as u64;
                 self.inbox = buf.freeze();
@@ -192,25 +191,24 @@ impl Link {
     }
 
     /// Bytes of TLS came.
-    fn handle_records(&mut self, buf: &Buf, ctx: &mut Context) {
+    fn handle_records(&mut self, buf: Buf, ctx: &mut Context) {
         let Some(session) = self.tls.as_deref_mut() else { return };
-        let mut text = Vec::new();
-        session.receive(buf, &mut text);
+        let text = session.receive(buf);
         self.read_tls(text, ctx);
     }
 
     /// Takes what the TLS session made of the bytes that came, and sends what it has to say.
-    fn read_tls(&mut self, text: Vec<u8>, ctx: &mut Context) {
+    fn read_tls(&mut self, text: Chunk, ctx: &mut Context) {
         let Some(session) = self.tls.as_deref_mut() else { return };
         match session.stage() {
             tls::Stage::Closed => self.ended = Some(Ended::Eof),
             tls::Stage::Failed(_) => self.ended = Some(Ended::Failed(IoError::PROTOCOL)),
-            tls::Stage::Hello | tls::Stage::Handshake | tls::Stage::Open => {}
+            tls::Stage::Hello | tls::Stage::Handshake | tls::Stage::Early | tls::Stage::Open => {}
         }
         self.received_bytes += text.len() as u64;
         debug_assert!(self.inbox.is_empty() || text.is_empty());
         if !text.is_empty() {
-            self.inbox = Chunk::from_vec(text);
+            self.inbox = text;
         }
         self.flush(ctx);
     }
@@ -238,16 +236,18 @@ impl Link {
             if !chain.is_empty() {
                 session.seal(&chain);
             }
-            if self.out.is_empty() && self.finish == Finish::ShutdownWhenSent && !session.has_outgoing() {
+            if self.out.is_empty() && self.finish == Finish::ShutdownWhenSent && session.may_seal() {
+                self.finish = Finish::Farewell;
                 session.seal_end();
             }
-            chain = core::mem::take(&mut self.sealed);
-            chain.push(session.take_outgoing());
+            chain = core::mem::take(session.outgoing());
         }
         if !chain.is_empty() {
             self.sending_bytes = chain.len();
             ctx.commands.push_back(Command::Send { conn: self.id, chain });
-        } else if self.finish == Finish::ShutdownWhenSent && self.out.is_empty() {
+        } else if self.finish == Finish::Farewell
+            || self.finish == Finish::ShutdownWhenSent && self.out.is_empty()
+        {
             self.finish = Finish::Shut;
             if self.broken.is_none() {
                 ctx.commands.push_back(Command::Shutdown { conn: self.id });
@@ -259,7 +259,9 @@ impl Link {
     fn send_bytes_max(&self) -> usize {
         match &self.tls {
             None => SEND_BYTES_MAX,
-            Some(session) if session.may_seal() && self.sealed.is_empty() => tls::session::SEAL_BYTES_MAX,
+            Some(session) if session.may_seal() && session.sealed_bytes() == 0 => {
+                tls::session::SEAL_BYTES_MAX
+            }
             Some(_) => 0,
         }
     }
@@ -275,7 +277,7 @@ impl Link {
                     if chain.is_empty() {
                         self.sent_bytes += session.take_sealed() as u64;
                     }
-                    return self.sealed.append(&mut chain);
+                    return session.outgoing().prepend(chain);
                 }
                 self.sent_bytes += taken as u64;
                 if !chain.is_empty() {
@@ -286,6 +288,10 @@ impl Link {
             Err(error) => {
                 self.broken = Some(error);
                 self.out.clear();
+                if let Some(session) = self.tls.as_deref_mut() {
+                    session.outgoing().clear();
+                    session.take_sealed();
+                }
             }
         }
     }
@@ -356,8 +362,7 @@ impl Link {
             if session.may_seal() {
                 session.seal_end();
             }
-            let mut farewell = core::mem::take(&mut self.sealed);
-            farewell.push(session.take_outgoing());
+            let farewell = core::mem::take(session.outgoing());
             if !farewell.is_empty() {
                 ctx.commands.push_back(Command::Send { conn: self.id, chain: farewell });
             }

@@ -16,6 +16,7 @@ use crate::config::{LocationId, MapId, ServerId, SlotId};
 use crate::http::{RequestHead, ResponseHead, Status};
 use crate::route::{Captures, Normalised, Regex};
 use crate::time::Instant;
+use crate::tls::session::Agreed;
 
 /// What stays the same for all exchanges of a client's connection.
 #[derive(Clone, Debug)]
@@ -45,6 +46,15 @@ pub struct TlsFacts {
     pub protocol: Box<[u8]>,
     /// The server whose certificate was shown.
     pub server: ServerId,
+    /// Whether the handshake was not complete when requests began to come (`$ssl_early_data`).
+    pub early: bool,
+}
+
+impl TlsFacts {
+    /// The handshake has come this far.
+    pub(crate) fn agree(&mut self, agreed: &Agreed) {
+        self.protocol.clone_from(&agreed.protocol);
+    }
 }
 
 /// Everything known about one exchange.

@@ -78,9 +78,10 @@ pub fn server(settings: &ServerSettings) -> Result<TlsServer, String> {
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Keys { keys }));
+    config.enable_secret_extraction = true;
     let http2 = settings.http2.then_some(PROTOCOL_HTTP2);
     config.alpn_protocols = http2.into_iter().chain(PROTOCOLS_HTTP1).map(<[u8]>::to_vec).collect();
-    Ok(TlsServer { config: Arc::new(config) })
+    Ok(TlsServer { config: Arc::new(config), record_bytes_max: 16 * 1024 })
 }
 
 /// The certificates of one server: the client's signature schemes choose.

@@ -5,11 +5,13 @@
 //! record.
 //!
 //! - [`hello`]: looks into a ClientHello before a session exists, to find the server that the client asks for;
-//! - [`session`]: one connection's handshake and records;
+//! - [`session`]: one connection's handshake;
+//! - [`records`]: what flows afterwards;
 //! - [`build`]: what a configuration's certificates and settings compile to.
 
 pub mod build;
 pub(crate) mod hello;
+pub(crate) mod records;
 pub(crate) mod session;
 
 pub(crate) use session::{Session, Stage};
