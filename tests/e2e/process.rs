@@ -117,6 +117,40 @@ fn a_reload_keeps_connections_and_what_is_in_flight() {
     assert_eq!(proxy.pid_file(), Some(proxy.pid()));
 }
 
+/// What began before a reload is logged where it would have been: in a log that has another place now, or none.
+#[test]
+fn a_reload_mixes_up_no_logs() {
+    let conf = |logs: &str, port: u16| {
+        let servers: String = logs
+            .split_whitespace()
+            .enumerate()
+            .map(|(place, log)| {
+                format!(
+                    "server {{ listen 127.0.0.1:@PORT{place}@; access_log @DIR@/{log}.log; \
+                     location / {{ proxy_pass http://127.0.0.1:{port}; }} }} "
+                )
+            })
+            .collect();
+        format!("events {{}} error_log @DIR@/error.log notice; http {{ {servers} }}\n")
+    };
+    let (upstream, arrivals, release) = held();
+    let proxy = Ringgate::start(&conf("first second", upstream.port));
+    let mut clients = [0, 1].map(|place| Client::connect(proxy.port(place)));
+    for (place, client) in clients.iter_mut().enumerate() {
+        client.send(&format!("GET /{place} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        arrivals.recv().unwrap();
+    }
+    proxy.rewrite(&conf("other third second", upstream.port));
+    proxy.signal("HUP");
+    proxy.wait_for("error.log", "is in force", 1);
+    for (client, file) in clients.iter_mut().zip(["first.log", "second.log"]) {
+        release.send(()).unwrap();
+        assert_eq!(client.reply("GET").text(), "held");
+        proxy.wait_for(file, "GET /", 1);
+    }
+    assert_eq!(proxy.read("other.log") + &proxy.read("third.log"), "");
+}
+
 #[test]
 fn a_bad_reload_changes_nothing() {
     let proxy = Ringgate::start(&saying("one"));

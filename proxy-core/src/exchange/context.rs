@@ -15,13 +15,13 @@ use super::vars::Env;
 use super::{Exchange, Facts};
 use crate::buf::{Chunk, Pool};
 use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report, ResolveId};
-use crate::config::{AccessLog, Config, ResolverId, UpstreamId, ZoneId};
+use crate::config::{AccessLog, Config, LogId, LogSink, ResolverId, UpstreamId, ZoneId};
 use crate::conn::name_server::{self, Alarm, NameServerConn, ResolverSeat, SharedResolver};
 use crate::conn::{ClientConn, UpstreamConn};
 use crate::dns::{Failure, Resolved, Secret};
 use crate::http::Field;
 use crate::http::date::DateCache;
-use crate::log::LogBuffers;
+use crate::log::{Destination, LogBuffers};
 use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
 use crate::time::{Instant, Now};
@@ -258,7 +258,25 @@ impl Context {
                 return;
             }
         }
-        self.logs.write(log, facts, &env);
+        let present = &self.generation;
+        let file = |id| match core::ptr::eq(generation, &raw const **present) {
+            true => Destination::File(id),
+            false => present_log(id, &generation.config, &present.config),
+        };
+        self.logs.write(log, file, facts, &env);
+    }
+
+    /// The place that an error log of `generation` has in the present configuration; 0, the main one, stands in for a
+    /// log that is gone.
+    pub(crate) fn present_error_log(&self, log: u32, generation: &Generation) -> u32 {
+        if core::ptr::eq(generation, &raw const *self.generation) {
+            return log;
+        }
+        let Some(old) = generation.config.error_logs.get(log as usize) else { return 0 };
+        let logs = &self.generation.config.error_logs;
+        let same = logs.iter().position(|new| new == old);
+        let place = same.or_else(|| logs.iter().position(|new| new.sink == old.sink));
+        place.and_then(|place| u32::try_from(place).ok()).unwrap_or(0)
     }
 
     /// Publishes what the last turn counted.
@@ -410,3 +428,14 @@ pub(crate) const FILE_LOST: IoError = IoError { errno: 5 };
 
 /// How many ended exchanges are kept for their allocations.
 const SPARE_EXCHANGES_MAX: usize = 64;
+
+/// Where the lines of log `id` of an old configuration go now: to the same file's log, or to the file by its name.
+fn present_log<'a>(id: LogId, old: &'a Config, new: &Config) -> Destination<'a> {
+    let Some(log) = old.logs.get(id.0 as usize) else { return Destination::File(id) };
+    let place = new.logs.iter().position(|other| other.sink == log.sink);
+    match (place.and_then(|place| u32::try_from(place).ok()), &log.sink) {
+        (Some(place), _) => Destination::File(LogId(place)),
+        (None, LogSink::File(path)) => Destination::Path(path.as_bytes()),
+        (None, LogSink::Stderr) => Destination::Path(b"/dev/stderr"),
+    }
+}

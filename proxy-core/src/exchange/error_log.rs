@@ -19,7 +19,8 @@ impl Exchange {
             let text = format!("{message}");
             let mut line = Vec::with_capacity(256);
             error_line::write(&mut line, &text, &self.facts, &ctx.env(&generation));
-            ctx.reports.push_back(Report::Error { log: log.log, level, message: line });
+            let log = ctx.present_error_log(log.log, &generation);
+            ctx.reports.push_back(Report::Error { log, level, message: line });
         }
     }
 

@@ -30,21 +30,46 @@ pub(crate) struct LogBuffers {
     path: Vec<u8>,
 }
 
+/// Where a line goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Destination<'a> {
+    /// To a log of the present configuration.
+    File(LogId),
+    /// To a file that the present configuration does not know, by its name.
+    Path(&'a [u8]),
+    /// To the file whose name was just computed.
+    Computed,
+}
+
 impl LogBuffers {
-    /// Adds the line of an exchange that has ended.
-    pub(crate) fn write(&mut self, log: &AccessLog, facts: &Facts, env: &Env<'_>) {
-        let spare = &mut self.spare;
-        let fresh = || spare.pop().unwrap_or_default();
-        let lines = match &log.target {
-            LogTarget::File(id) => lines_of(&mut self.files, |known| known == id, || *id, fresh),
+    /// Adds the line of an exchange that has ended. `file` tells where the lines of a log of the exchange's
+    /// configuration go now: after a reload its number may be another log's.
+    pub(crate) fn write<'a>(
+        &mut self,
+        log: &AccessLog,
+        file: impl FnOnce(LogId) -> Destination<'a>,
+        facts: &Facts,
+        env: &Env<'_>,
+    ) {
+        let destination = match &log.target {
+            LogTarget::File(id) => file(*id),
             LogTarget::Path(template) => {
                 self.path.clear();
                 template.write(facts, env, &mut self.path);
-                let path = &*self.path;
-                lines_of(&mut self.paths, |known| **known == *path, || path.into(), fresh)
+                Destination::Computed
             }
         };
-        if let Some(lines) = lines {
+        let spare = &mut self.spare;
+        let fresh = || spare.pop().unwrap_or_default();
+        let path = match destination {
+            Destination::File(id) => {
+                let lines = lines_of(&mut self.files, |known| *known == id, || id, fresh);
+                return lines.map_or((), |lines| access_line::write(&log.format, facts, env, lines));
+            }
+            Destination::Path(path) => path,
+            Destination::Computed => &*self.path,
+        };
+        if let Some(lines) = lines_of(&mut self.paths, |known| **known == *path, || path.into(), fresh) {
             access_line::write(&log.format, facts, env, lines);
         }
     }

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{LogBuffers, error_line};
+use super::{Destination, LogBuffers, error_line};
 use crate::command::{Address, Report};
 use crate::config::{AccessLog, Escape, LogFormat, LogId, LogTarget};
 use crate::exchange::vars::fixture::{Fixture, PROXY};
@@ -23,7 +23,7 @@ fn log(fixture: &Fixture, target: LogTarget, escape: Escape, format: &str) -> Ac
 fn line(fixture: &Fixture, escape: Escape, format: &str) -> String {
     let mut logs = LogBuffers::default();
     let log = log(fixture, LogTarget::File(LogId(0)), escape, format);
-    logs.write(&log, &fixture.facts, &fixture.env());
+    logs.write(&log, Destination::File, &fixture.facts, &fixture.env());
     match logs.next_report() {
         Some(Report::Access { lines, .. }) => String::from_utf8(lines).unwrap(),
         other => panic!("{other:?}"),
@@ -104,7 +104,7 @@ fn lines_of_a_turn_are_one_report_for_each_log_and_their_memory_comes_back() {
     let mut logs = LogBuffers::default();
     for turn in 0..3 {
         for target in &targets {
-            logs.write(&to(target.clone()), &fixture.facts, &fixture.env());
+            logs.write(&to(target.clone()), Destination::File, &fixture.facts, &fixture.env());
         }
         let mut seen: Vec<(String, Box<[u8]>)> = Vec::new();
         while let Some(report) = logs.next_report() {
