@@ -17,6 +17,7 @@ use crate::buf::{Chunk, Pool};
 use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report};
 use crate::config::{AccessLog, Config, UpstreamId, ZoneId};
 use crate::conn::{ClientConn, UpstreamConn};
+use crate::filter::gzip::Deflaters;
 use crate::http::Field;
 use crate::http::date::DateCache;
 use crate::log::LogBuffers;
@@ -74,6 +75,7 @@ pub(crate) struct Context {
     /// Counters of this turn.
     pub(crate) tally: Tally,
     pub(crate) dates: DateCache,
+    pub(crate) deflaters: Deflaters,
     /// The vector that the next head's fields go into.
     pub(crate) fields: Vec<Field>,
     spare_fields: Vec<Vec<Field>>,
@@ -190,6 +192,7 @@ impl Context {
             drained_due: false,
             tally: Tally::default(),
             dates: DateCache::default(),
+            deflaters: Deflaters::default(),
             fields: Vec::new(),
             spare_fields: Vec::new(),
             value: Vec::new(),

@@ -7,8 +7,8 @@ mod limit_conn;
 mod limit_req;
 mod room;
 mod table;
-mod zones;
 pub mod upstream;
+mod zones;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
