@@ -155,6 +155,7 @@ impl Default for Location {
             try_files: None,
             core: Arc::default(),
             limits: None,
+            filters: None,
             access_logs: Arc::new([]),
             origin: Origin::default(),
         }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{Access, AccessLog, CoreSettings, LimitExcept, Limits, Proxy, RewriteOp, Template};
+use super::{Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Proxy, RewriteOp, Template};
 
 /// Where something stands in the configuration text, for `explain`, logs and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Location {
     pub core: Arc<CoreSettings>,
     /// `limit_req` and `limit_conn`; none where neither applies.
     pub limits: Option<Arc<Limits>>,
+    /// What changes the body of replies; none where nothing does.
+    pub filters: Option<Arc<Filters>>,
     /// The access logs; empty for `off`.
     pub access_logs: Arc<[AccessLog]>,
     /// Where the block stands.

@@ -9,6 +9,7 @@ mod access_log;
 mod core_settings;
 mod defaults;
 mod endpoint;
+mod filter;
 mod limits;
 mod listen;
 mod location;
@@ -34,6 +35,7 @@ pub use core_settings::{
     IfModifiedSince, Keepalive, Linger, LingeringClose, MimeTypes, Root, ServerTokens,
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
+pub use filter::{Filters, Gzip, GzipProxied, Negotiation, SubFilter, Types};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };

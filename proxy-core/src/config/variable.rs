@@ -59,6 +59,7 @@ variables! {
     ContentType = "content_type";
     DocumentRoot = "document_root";
     DocumentUri = "document_uri";
+    GzipRatio = "gzip_ratio";
     Host = "host";
     Hostname = "hostname";
     Https = "https";

@@ -20,6 +20,7 @@ use crate::exchange::reply_body::{ReplyFraming, Room};
 use crate::exchange::request_body::Mode;
 use crate::exchange::respond::LocalReply;
 use crate::exchange::{Exchange, Stage};
+use crate::filter;
 use crate::http::{HeaderId, Method, Status, date};
 
 /// What is left to be sent of a file.
@@ -59,9 +60,7 @@ impl Exchange {
             Precondition::Holds
         };
         let mut reply = LocalReply { status, last_modified_s: Some(info.mtime_s), ..LocalReply::default() };
-        if !etag.is_empty() {
-            crate::h1::encode::field(&mut reply.fields, b"ETag", &etag);
-        }
+        reply.etag.clone_from(&etag);
         match precondition {
             Precondition::Holds => self.serve_parts(info, &etag, reply, core, &generation, link, ctx),
             Precondition::NotModified => {
@@ -89,9 +88,16 @@ impl Exchange {
         ctx: &mut Context,
     ) {
         let mut sending = Sending { reply: None, parts: VecDeque::new(), multipart: None, reading: false };
-        match self.wanted_parts(info, etag, reply.status, core) {
+        reply.length = Some(info.size);
+        self.plan_local(&reply, generation, ctx);
+        let wanted = if self.plan.length_lost {
+            Wanted::All
+        } else {
+            self.wanted_parts(info, etag, reply.status, core)
+        };
+        match wanted {
             Wanted::All => {
-                if reply.status == Status::OK && core.ranges_max != Some(0) {
+                if reply.status == Status::OK && core.ranges_max != Some(0) && !self.plan.length_lost {
                     reply.late_fields.extend_from_slice(b"Accept-Ranges: bytes\r\n");
                 }
                 sending.parts.extend((info.size > 0).then_some(0..info.size));
@@ -174,7 +180,7 @@ impl Exchange {
                 Err(error) => return self.fail_read(&format!("could not be read ({error})"), link, ctx),
             }
         }
-        self.reply.pump(link, ctx);
+        self.pump_reply_body(link, ctx);
         link.flush(ctx);
         self.read_on(link, ctx);
         if self.head_sent {
@@ -190,8 +196,12 @@ impl Exchange {
         let head = sending.reply.take();
         if let Some(head) = &head {
             self.facts.reply.status = head.status;
+            let length = ReplyFraming::Length(head.length.unwrap_or(0));
+            let framing =
+                if self.filters.is_some() { self.unknown_length_framing(&generation) } else { length };
+            self.keep_alive &= framing != ReplyFraming::UntilClose;
+            self.reply.begin(framing);
             self.write_local_head(head, &generation, ctx);
-            self.reply.begin(ReplyFraming::Length(head.length.unwrap_or(0)));
         }
         let Some(sending) = &mut self.file.sending else { return };
         let mut delimiter = None;
@@ -205,25 +215,31 @@ impl Exchange {
             self.reply.push(Chunk::from_vec(delimiter));
         }
         let end = sending.advance(&mut data);
-        self.reply.push(data);
+        filter::push(&mut self.filters, &mut self.reply, data);
         if let Some(end) = end {
-            self.reply.push(Chunk::from_vec(end));
-            self.reply.end(Chunk::empty());
+            filter::push(&mut self.filters, &mut self.reply, Chunk::from_vec(end));
+            filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
             self.file.close(ctx);
             self.stage = Stage::Reply;
         }
         if head.is_some() {
+            self.run_filters(ctx);
             self.send_head(link, ctx);
         }
     }
 
     fn read_on(&mut self, link: &Link, ctx: &mut Context) {
         let Some(file) = self.file.id() else { return };
-        let room =
-            Room { memory_bytes_max: AHEAD_BYTES, file_bytes_max: 0, directory: alloc::sync::Arc::from([]) };
+        let room = Room {
+            unbuffered: false,
+            memory_bytes_max: AHEAD_BYTES,
+            file_bytes_max: 0,
+            directory: alloc::sync::Arc::from([]),
+        };
         let Some(sending) = &mut self.file.sending else { return };
         let Some(part) = sending.parts.front() else { return };
-        if sending.reading || !self.reply.has_room(link, &room) {
+        let filters_full = self.filters.as_ref().is_some_and(|run| !run.has_room());
+        if sending.reading || filters_full || !self.reply.has_room(link, &room) {
             return;
         }
         sending.reading = true;

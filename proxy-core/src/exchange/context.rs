@@ -19,6 +19,7 @@ use crate::config::{AccessLog, Config, LogId, LogSink, ResolverId, UpstreamId, Z
 use crate::conn::name_server::{self, Alarm, NameServerConn, ResolverSeat, SharedResolver};
 use crate::conn::{ClientConn, UpstreamConn};
 use crate::dns::{Failure, Resolved, Secret};
+use crate::filter::gzip::Deflaters;
 use crate::http::Field;
 use crate::http::date::DateCache;
 use crate::log::{Destination, LogBuffers};
@@ -80,6 +81,7 @@ pub(crate) struct Context {
     /// Counters of this turn.
     pub(crate) tally: Tally,
     pub(crate) dates: DateCache,
+    pub(crate) deflaters: Deflaters,
     /// The vector that the next head's fields go into.
     pub(crate) fields: Vec<Field>,
     spare_fields: Vec<Vec<Field>>,
@@ -234,6 +236,7 @@ impl Context {
             drained_due: false,
             tally: Tally::default(),
             dates: DateCache::default(),
+            deflaters: Deflaters::default(),
             fields: Vec::new(),
             spare_fields: Vec::new(),
             value: Vec::new(),

@@ -46,6 +46,11 @@ impl Expiry {
         Some(Self { at_s, max_age_s: (span_s >= 0 && max_age_s >= 0).then_some(max_age_s) })
     }
 
+    /// When, in seconds since the Unix epoch.
+    pub(super) const fn at_s(self) -> i64 {
+        self.at_s
+    }
+
     pub(super) fn write_expires(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Expires: ");
         date::write_imf(out, self.at_s);

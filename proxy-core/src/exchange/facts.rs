@@ -127,6 +127,8 @@ pub struct Facts {
     pub tries: SmallVec<[Try; 1]>,
     /// The upstream's reply head, if one came.
     pub upstream_head: Option<ResponseHead>,
+    /// How many bytes of the reply were compressed, and to how many (`$gzip_ratio`).
+    pub gzip_totals: Option<(u64, u64)>,
 }
 
 impl Facts {
@@ -167,6 +169,7 @@ impl Facts {
             reply: Reply::default(),
             tries: SmallVec::new(),
             upstream_head: None,
+            gzip_totals: None,
         }
     }
 

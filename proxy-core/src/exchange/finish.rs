@@ -82,6 +82,7 @@ impl Exchange {
         let sent = link.sent_bytes() - self.sent_before;
         self.facts.reply.bytes_sent = sent;
         self.facts.reply.body_bytes_sent = sent.saturating_sub(self.head_bytes);
+        self.drop_filters(ctx);
         self.write_access_logs(ctx);
         self.admissions.clear();
         self.body_read = self.body.is_complete();

@@ -57,6 +57,8 @@ use crate::config::{CoreSettings, Location, Proxy};
 use crate::conn::Link;
 use crate::content::files::FileRun;
 use crate::error::ClientError;
+use crate::filter::FilterRun;
+use crate::filter::plan::Plan;
 use crate::http::framing::RequestMeta;
 use crate::http::{Method, Status};
 use crate::shared::Admission;
@@ -84,6 +86,10 @@ pub(crate) struct Exchange {
     pub(crate) method: Method,
     pub(crate) body: RequestBody,
     pub(crate) reply: ReplyBody,
+    /// What changes the reply's body before that.
+    pub(crate) filters: Option<Box<FilterRun>>,
+    /// What filters do to the reply's head.
+    pub(crate) plan: Plan,
     /// Whether the head was handed to the link.
     pub(crate) head_sent: bool,
     /// Whether the client's connection may serve another request.
@@ -183,6 +189,8 @@ impl Exchange {
             method: Method::Other,
             body: RequestBody::default(),
             reply: ReplyBody::default(),
+            filters: None,
+            plan: Plan::default(),
             head_sent: false,
             keep_alive: false,
             proxy: ProxyRun::default(),
@@ -307,12 +315,20 @@ impl Exchange {
     /// Sends what is left of the reply.
     fn run_reply(&mut self, link: &mut Link, ctx: &mut Context) {
         self.spill_reply(link, ctx);
-        self.reply.pump(link, ctx);
+        self.pump_reply_body(link, ctx);
         link.flush(ctx);
         if self.body.mode() == Mode::Discard && !self.pump_request_body(link, ctx) {
             return;
         }
         self.finish_if_sent(link, ctx);
+    }
+
+    /// Moves the reply's body through its filters, if it has any, and on to the link.
+    pub(crate) fn pump_reply_body(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.filters.is_some() {
+            self.run_filters(ctx);
+        }
+        self.reply.pump(link, ctx);
     }
 
     /// Looks for the end of a client that waits for its reply. Returns whether it is gone.

@@ -32,6 +32,8 @@ pub(crate) enum ReplyFraming {
 /// What may be kept of a body that the client is slower to take than the source to give.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
+    /// What comes is passed on as it comes (`proxy_buffering off`).
+    pub(crate) unbuffered: bool,
     /// In memory, in bytes.
     pub(crate) memory_bytes_max: usize,
     /// In a temporary file, in bytes; 0 uses none.
@@ -117,6 +119,11 @@ impl ReplyBody {
     fn spills(&self) -> bool {
         let filed = |spill: &Spill| spill.failed().is_none() && (!spill.is_ready() || spill.unread() > 0);
         self.spill.as_ref().is_some_and(filed) || !self.pending.is_empty()
+    }
+
+    /// Bytes that wait for the link, in memory.
+    pub(crate) const fn waiting_bytes(&self) -> usize {
+        self.held.len() + self.pending.len()
     }
 
     /// Whether the source may give more.

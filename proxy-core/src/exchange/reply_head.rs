@@ -15,6 +15,7 @@ use crate::buf::Chunk;
 use crate::config::{AddHeader, CoreSettings, Piece, Proxy, Variable};
 use crate::content::pages;
 use crate::content::serve::last_modified_field;
+use crate::filter::plan::{Encoding, Outlook, Plan, Treat};
 use crate::h1::encode;
 use crate::http::date::parse as parse_date;
 use crate::http::framing::ResponseMeta;
@@ -38,11 +39,14 @@ impl Exchange {
             if !content_type.is_empty() {
                 encode::field(out, b"Content-Type", content_type);
             }
-            length_field(out, reply.length.unwrap_or(reply.body.len() as u64));
+            if !self.plan.length_lost {
+                length_field(out, reply.length.unwrap_or(reply.body.len() as u64));
+            }
         }
         // An error page's own age says nothing about what was asked for.
         let own_last_modified =
             matches!(reply.status.0, 200 | 206 | 304) && !core.replaces(HeaderId::LastModified, reply.status);
+        let own_last_modified = own_last_modified && !self.plan.forget_last_modified;
         if let Some(unix_s) = reply.last_modified_s.filter(|_| own_last_modified) {
             last_modified_field(unix_s, out);
         }
@@ -50,19 +54,27 @@ impl Exchange {
         if let Some(location) = location.filter(|_| reply.location_is_made) {
             encode::field(out, b"Location", location);
         }
+        if self.reply.framing() == ReplyFraming::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
         self.connection_fields(reply.status, core, ctx);
         if let Some(location) = location.filter(|_| !reply.location_is_made) {
             encode::field(&mut ctx.scratch, b"Location", location);
         }
         ctx.scratch.extend_from_slice(&self.carried.lines);
-        if !core.replaces(HeaderId::Etag, reply.status) {
-            ctx.scratch.extend_from_slice(&reply.fields);
+        if !reply.etag.is_empty() && !core.replaces(HeaderId::Etag, reply.status) {
+            match self.plan.treat(HeaderId::Etag, &reply.etag) {
+                Treat::Drop => {}
+                Treat::Pass => encode::field(&mut ctx.scratch, b"ETag", &reply.etag),
+                Treat::Replace(etag) => encode::field(&mut ctx.scratch, b"ETag", &etag),
+            }
         }
         if let Some(expiry) = Expiry::of(core, reply.status, || reply.last_modified_s, ctx.now) {
             expiry.write_expires(&mut ctx.scratch);
             expiry.write_cache_control(&mut ctx.scratch);
         }
         self.add_fields(reply.status, core, generation, ctx);
+        self.encoding_field(ctx);
         ctx.scratch.extend_from_slice(&reply.late_fields);
         ctx.scratch.extend_from_slice(b"\r\n");
     }
@@ -97,7 +109,8 @@ impl Exchange {
         if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !status.is_bodiless()) {
             encode::field(out, b"Content-Type", content_type);
         }
-        let length = meta.content_length.filter(|_| framing != ReplyFraming::Chunked && status.0 != 204);
+        let length = meta.content_length.filter(|_| !self.plan.length_lost);
+        let length = length.filter(|_| framing != ReplyFraming::Chunked && status.0 != 204);
         if let Some(length) = length {
             length_field(out, length);
         }
@@ -118,6 +131,7 @@ impl Exchange {
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);
+        self.encoding_field(ctx);
         ctx.scratch.extend_from_slice(b"\r\n");
     }
 
@@ -143,7 +157,7 @@ impl Exchange {
         let out = &mut ctx.scratch;
         if !self.keep_alive || ctx.draining {
             out.extend_from_slice(b"Connection: close\r\n");
-            return;
+            return self.vary_field(out);
         }
         out.extend_from_slice(b"Connection: keep-alive\r\n");
         if let Some(seconds) = core.keepalive.header_s {
@@ -151,6 +165,71 @@ impl Exchange {
             encode::decimal(out, seconds);
             out.extend_from_slice(b"\r\n");
         }
+        self.vary_field(out);
+    }
+
+    /// `gzip_vary`
+    fn vary_field(&self, out: &mut Vec<u8>) {
+        if self.plan.vary {
+            out.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
+    }
+
+    /// `gzip`
+    fn encoding_field(&self, ctx: &mut Context) {
+        if self.plan.encoding == Encoding::Gzip {
+            ctx.scratch.extend_from_slice(b"Content-Encoding: gzip\r\n");
+        }
+    }
+
+    /// Decides about the filters of a reply that is made here.
+    pub(crate) fn plan_local(&mut self, reply: &LocalReply, generation: &Generation, ctx: &mut Context) {
+        let Some(core) = self.core(generation) else { return };
+        if self.location(generation).is_none_or(|location| location.filters.is_none()) {
+            self.plan = Plan::default();
+            return;
+        }
+        let expiry = Expiry::of(core, reply.status, || reply.last_modified_s, ctx.now);
+        let content_type = reply.content_type.clone();
+        let content_type =
+            content_type.unwrap_or_else(|| Chunk::from_vec(self.content_type(generation).to_vec()));
+        let outlook = Outlook {
+            status: reply.status,
+            content_type: &content_type,
+            content_encoding: None,
+            length: Some(reply.length.unwrap_or(reply.body.len() as u64)),
+            unbuffered: false,
+            expires_s: expiry.map(|expiry| expiry.at_s()),
+            fields: reply,
+        };
+        self.plan_filters(&outlook, generation, ctx);
+    }
+
+    /// Decides about the filters of an upstream's reply.
+    pub(crate) fn plan_proxied(
+        &mut self,
+        head: &ResponseHead,
+        meta: &ResponseMeta,
+        unbuffered: bool,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) {
+        let Some(core) = self.core(generation) else { return };
+        if self.location(generation).is_none_or(|location| location.filters.is_none()) {
+            return;
+        }
+        let status = self.facts.reply.status;
+        let modified = || head.value(HeaderId::LastModified).and_then(parse_date);
+        let outlook = Outlook {
+            status,
+            content_type: head.value(HeaderId::ContentType).unwrap_or_default(),
+            content_encoding: head.value(HeaderId::ContentEncoding).filter(|value| !value.is_empty()),
+            length: meta.content_length,
+            unbuffered,
+            expires_s: Expiry::of(core, status, modified, ctx.now).map(|expiry| expiry.at_s()),
+            fields: head,
+        };
+        self.plan_filters(&outlook, generation, ctx);
     }
 
     /// The upstream's fields, less those that are hidden, spoken for, or about its own connection.
@@ -170,6 +249,7 @@ impl Exchange {
         let (mut expires_due, mut cache_control_due) = (expiry.is_some(), expiry.is_some());
         let bytes = head.bytes.as_slice();
         let mut lines = encode::Lines::of(bytes);
+        let plain = self.plan.is_plain();
         for field in &head.fields {
             let name = field.name.of(bytes);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
@@ -180,6 +260,9 @@ impl Exchange {
                 || proxy.hide_headers.contains(field.id, name)
                 || core.replaces(field.id, status)
             {
+                continue;
+            }
+            if !plain && self.plan.takes(field, bytes, &mut lines, &mut ctx.scratch) {
                 continue;
             }
             // `expires` takes the place of what the upstream says.

@@ -15,6 +15,7 @@ use crate::conn::Link;
 use crate::content::conditional::{Precondition, Validators};
 use crate::content::pages;
 use crate::error::ClientError;
+use crate::filter;
 use crate::h1::encode;
 use crate::http::{Method, Status, Version};
 
@@ -35,8 +36,8 @@ pub(crate) struct LocalReply {
     pub(crate) location_is_made: bool,
     /// Nothing is said about the body: the client has it already.
     pub(crate) not_modified: bool,
-    /// Further field lines, each with its line end.
-    pub(crate) fields: Vec<u8>,
+    /// The ETag; empty for none.
+    pub(crate) etag: Vec<u8>,
     /// Field lines that stand behind those of the headers module.
     pub(crate) late_fields: Vec<u8>,
 }
@@ -47,13 +48,21 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         self.drop_request_body(ctx);
         let bodiless = reply.status.is_bodiless() || self.method == Method::Head;
-        let framing =
-            if bodiless { ReplyFraming::None } else { ReplyFraming::Length(reply.body.len() as u64) };
         self.facts.reply.status = reply.status;
-        self.write_local_head(&reply, &generation, ctx);
+        self.plan_local(&reply, &generation, ctx);
+        let framing = if bodiless {
+            ReplyFraming::None
+        } else if self.plan.length_lost {
+            self.unknown_length_framing(&generation)
+        } else {
+            ReplyFraming::Length(reply.body.len() as u64)
+        };
+        self.keep_alive &= framing != ReplyFraming::UntilClose;
         self.reply.begin(framing);
-        self.reply.push(reply.body);
-        self.reply.end(Chunk::empty());
+        self.write_local_head(&reply, &generation, ctx);
+        filter::push(&mut self.filters, &mut self.reply, reply.body);
+        filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
+        self.run_filters(ctx);
         self.send_head(link, ctx);
         self.stage = Stage::Reply;
     }

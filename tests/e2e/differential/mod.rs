@@ -45,6 +45,7 @@ files! {
     access
     errors
     files
+    filters
     framing
     headers
     host

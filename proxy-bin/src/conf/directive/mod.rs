@@ -7,6 +7,7 @@
 
 mod access;
 mod check;
+mod filter;
 mod headers;
 mod http_core;
 mod known;
@@ -31,6 +32,7 @@ pub use shape::{Arity, Contexts};
 use super::lower::access::AccessLevel;
 use super::lower::context::Call;
 use super::lower::core::CoreLevel;
+use super::lower::filter::FilterLevel;
 use super::lower::level::Own;
 use super::lower::limits::LimitLevel;
 use super::lower::process::ProcessLevel;
@@ -71,6 +73,8 @@ pub enum Effect {
     Process(Store<ProcessLevel>),
     /// The core and headers modules.
     Core(Store<CoreLevel>),
+    /// What changes the bodies of replies.
+    Filter(Store<FilterLevel>),
     /// Whole servers.
     Server(Store<ServerLevel>),
     /// What a level does not hand on: content, rewrites, names.
@@ -163,6 +167,10 @@ impl Entry {
         self.effect(Effect::Core(store))
     }
 
+    const fn filter(self, store: Store<FilterLevel>) -> Self {
+        self.effect(Effect::Filter(store))
+    }
+
     const fn server(self, store: Store<ServerLevel>) -> Self {
         self.effect(Effect::Server(store))
     }
@@ -203,6 +211,7 @@ const TABLES: &[&[Entry]] = &[
     headers::ENTRIES,
     limits::ENTRIES,
     access::ENTRIES,
+    filter::ENTRIES,
     log::ENTRIES,
     map::ENTRIES,
     resolver::ENTRIES,

@@ -29,6 +29,7 @@ pub fn level(cx: &mut Context<'_>, checked: &Checked<'_>, place: Place<'_>, leve
     let mut call = Call { cx, directive: checked.directive, place };
     let result = match checked.entry.effect {
         Effect::Core(effect) => effect(level.core.get_or_insert_default(), &mut call),
+        Effect::Filter(effect) => effect(level.filter.get_or_insert_default(), &mut call),
         Effect::Proxy(effect) => effect(level.proxy.get_or_insert_default(), &mut call),
         Effect::Limit(effect) => effect(level.limits.get_or_insert_default(), &mut call),
         Effect::Server(effect) => effect(&mut level.server, &mut call),

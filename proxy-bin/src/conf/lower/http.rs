@@ -8,14 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Access, AccessLog, Content, CoreSettings, ErrorLogRef, LimitExcept, Limits, Location, LocationId,
-    LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RewriteOp, Server, ServerId,
+    Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, LimitExcept, Limits, Location,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RewriteOp, Server, ServerId,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
 use super::access::{self, AccessLevel};
 use super::context::{Call, Context, Place};
 use super::core::CoreLevel;
+use super::filter::FilterLevel;
 use super::level::{Level, OwnContent};
 use super::limits::LimitLevel;
 use super::listen::{self, Listen, Name};
@@ -77,6 +78,8 @@ impl<'a> Node<'a> {
 struct Settings {
     core: Arc<CoreLevel>,
     core_done: Arc<CoreSettings>,
+    filter: Arc<FilterLevel>,
+    filter_done: Option<Arc<Filters>>,
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
     limits: Arc<LimitLevel>,
@@ -196,6 +199,7 @@ impl Lower<'_, '_> {
     /// The settings of the `http` level.
     fn top(&mut self, level: Level) -> Settings {
         let core = Arc::new(level.core.unwrap_or_default());
+        let filter = Arc::new(level.filter.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());
@@ -203,6 +207,8 @@ impl Lower<'_, '_> {
         Settings {
             core_done: Arc::new(core.finish(self.cx.env, self.main_logs)),
             core,
+            filter_done: filter.finish(),
+            filter,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
             limits_done: limits.finish(),
@@ -229,6 +235,11 @@ impl Lower<'_, '_> {
             core.inherit(&outer.core);
             settings.core_done = Arc::new(core.finish(self.cx.env, self.main_logs));
             settings.core = Arc::new(core);
+        }
+        if let Some(mut filter) = level.filter.take() {
+            filter.inherit(&outer.filter);
+            settings.filter_done = filter.finish();
+            settings.filter = Arc::new(filter);
         }
         if let Some(mut proxy) = level.proxy.take() {
             proxy.inherit(&outer.proxy);
@@ -404,6 +415,7 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
         try_files: node.level.own.try_files,
         core: settings.core_done.clone(),
         limits: settings.limits_done.clone(),
+        filters: settings.filter_done.clone(),
         access_logs: settings.access_logs.clone(),
         origin,
     }

@@ -5,6 +5,7 @@ use proxy_core::config::{AccessLog, LimitExcept, RewriteOp, TryFallback, TryFile
 use super::access::AccessLevel;
 use super::context::Call;
 use super::core::CoreLevel;
+use super::filter::FilterLevel;
 use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
 use super::proxy::ProxyLevel;
@@ -17,6 +18,8 @@ use crate::conf::value::{Parsed, number};
 pub struct Level {
     /// The core and headers modules; `None` if this level says nothing about them.
     pub core: Option<CoreLevel>,
+    /// The body filters, likewise.
+    pub filter: Option<FilterLevel>,
     /// The proxy module, likewise.
     pub proxy: Option<ProxyLevel>,
     /// Limits, likewise.

@@ -11,6 +11,7 @@ pub mod cidr;
 pub mod context;
 pub mod core;
 pub mod error_page;
+pub mod filter;
 pub mod http;
 pub mod level;
 pub mod limits;

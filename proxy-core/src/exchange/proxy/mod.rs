@@ -187,8 +187,8 @@ impl Exchange {
     fn watch_both(&mut self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return };
-        let starved = self.proxy.room.as_ref().is_some_and(|room| !self.reply.has_room(link, room));
         let files = self.proxy.room.as_ref().is_some_and(|room| room.file_bytes_max > 0);
+        let starved = !self.reply_has_room(link);
         if let Some(conn) = self.proxy.conn.as_mut() {
             match self.proxy.phase {
                 Phase::Connecting => {}

@@ -13,6 +13,7 @@ use crate::exchange::context::{Context, Generation};
 use crate::exchange::reply_body::{ReplyFraming, Room};
 use crate::exchange::request_body::Mode;
 use crate::exchange::{Carried, Exchange, Stage};
+use crate::filter;
 use crate::h1::body::{BodyDecoder, Decoded};
 use crate::h1::{Parsed, ResponseLimits, parse_response};
 use crate::http::framing::{ResponseMeta, response_framing};
@@ -33,7 +34,7 @@ impl Exchange {
                 return;
             }
             self.spill_reply(link, ctx);
-            self.reply.pump(link, ctx);
+            self.pump_reply_body(link, ctx);
             link.flush(ctx);
             if !self.can_read_on(link) {
                 return;
@@ -181,6 +182,8 @@ impl Exchange {
             conn.decoder = BodyDecoder::new(meta.framing);
             conn.keep_alive = meta.keep_alive;
         }
+        let unbuffered = self.proxy.room.as_ref().is_some_and(|room| room.unbuffered);
+        self.plan_proxied(&head, &meta, unbuffered, &generation, ctx);
         let framing = self.client_framing(&meta, &generation);
         self.keep_alive &= framing != ReplyFraming::UntilClose;
         if !self.request_is_consumed() && self.body.mode() != Mode::Stream {
@@ -199,8 +202,9 @@ impl Exchange {
     fn take_body_at_hand(&mut self, link: &mut Link, ctx: &mut Context) {
         if let Err(error) = self.decode_body(link) {
             self.send_head(link, ctx);
-            self.attempt_failed(error, link, ctx);
+            return self.attempt_failed(error, link, ctx);
         }
+        self.run_filters(ctx);
     }
 
     fn has_error_page(&self, status: Status, generation: &Generation) -> bool {
@@ -223,6 +227,7 @@ impl Exchange {
             _ => buffering.on,
         };
         Room {
+            unbuffered: !on,
             memory_bytes_max: if on { buffering.memory_bytes_max } else { buffering.head_bytes_max },
             file_bytes_max: if on { buffering.file_bytes_max } else { 0 },
             directory: alloc::sync::Arc::clone(&buffering.temp_path),
@@ -235,17 +240,13 @@ impl Exchange {
         if self.method == Method::Head || status.is_bodiless() {
             return ReplyFraming::None;
         }
+        if self.plan.length_lost {
+            return self.unknown_length_framing(generation);
+        }
         match meta.framing {
             BodyFraming::None => ReplyFraming::Length(0),
             BodyFraming::Length(bytes) => ReplyFraming::Length(bytes),
-            BodyFraming::Chunked | BodyFraming::UntilClose => {
-                let allowed = self.core(generation).is_none_or(|core| core.chunked_transfer_encoding);
-                if self.client_takes_chunks() && allowed {
-                    ReplyFraming::Chunked
-                } else {
-                    ReplyFraming::UntilClose
-                }
-            }
+            BodyFraming::Chunked | BodyFraming::UntilClose => self.unknown_length_framing(generation),
         }
     }
 
@@ -260,18 +261,25 @@ impl Exchange {
         }
         match conn.ended_with() {
             Some(None) if conn.decoder.ends_with_connection() => {
-                self.reply.end(Chunk::empty());
+                filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
                 self.end_of_reply(ctx);
             }
             Some(None) => self.attempt_failed(UpstreamError::ClosedInBody, link, ctx),
             Some(Some(error)) => self.attempt_failed(UpstreamError::Recv(error), link, ctx),
             None => {
-                let room = self.proxy.room.as_ref().is_none_or(|room| self.reply.has_room(link, room));
-                if room && let Some(conn) = self.proxy.conn.as_mut() {
+                if self.reply_has_room(link)
+                    && let Some(conn) = self.proxy.conn.as_mut()
+                {
                     conn.want_recv(ctx);
                 }
             }
         }
+    }
+
+    /// Whether the upstream may give more of the body.
+    pub(super) fn reply_has_room(&self, link: &Link) -> bool {
+        self.proxy.room.as_ref().is_none_or(|room| self.reply.has_room(link, room))
+            && self.filters.as_ref().is_none_or(|run| run.has_room())
     }
 
     fn decode_body(&mut self, link: &Link) -> Result<(), UpstreamError> {
@@ -279,12 +287,13 @@ impl Exchange {
         let pass_trailers = self.proxy_settings(&generation).is_some_and(|proxy| proxy.pass_trailers);
         let Some(conn) = self.proxy.conn.as_mut() else { return Ok(()) };
         let room = self.proxy.room.as_ref();
-        if conn.decoder.is_ended() && !self.reply.source_ended() {
-            self.reply.end(Chunk::empty());
+        if conn.decoder.is_ended() && !filter::source_ended(self.filters.as_deref(), &self.reply) {
+            filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
         }
         while !conn.decoder.is_ended()
             && conn.link.has_input()
             && room.is_none_or(|room| self.reply.has_room(link, room))
+            && self.filters.as_ref().is_none_or(|run| run.has_room())
         {
             let before = conn.link.inbox().len();
             let decoded = conn.decoder.decode(conn.link.inbox())?;
@@ -298,13 +307,14 @@ impl Exchange {
                     if let Some(attempt) = self.facts.tries.last_mut() {
                         attempt.response_length += data.len() as u64;
                     }
-                    self.reply.push(data);
+                    filter::push(&mut self.filters, &mut self.reply, data);
                     if conn.decoder.is_ended() {
-                        self.reply.end(Chunk::empty());
+                        filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
                     }
                 }
                 Decoded::End(trailers) => {
-                    self.reply.end(if pass_trailers { trailers } else { Chunk::empty() });
+                    let trailers = if pass_trailers { trailers } else { Chunk::empty() };
+                    filter::end(&mut self.filters, &mut self.reply, trailers);
                 }
             }
         }

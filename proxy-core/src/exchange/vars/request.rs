@@ -58,9 +58,22 @@ impl Facts {
             Variable::Status => self.write_status(out),
             Variable::BytesSent => number(self.reply.bytes_sent, out),
             Variable::BodyBytesSent => number(self.reply.body_bytes_sent, out),
+            Variable::GzipRatio => self.write_gzip_ratio(out),
             Variable::Pipe => always(if self.pipelined { b"p" } else { b"." }, out),
             _ => return None,
         })
+    }
+
+    /// `3.14`: how many bytes went into one that came out, rounded.
+    fn write_gzip_ratio(&self, out: &mut Vec<u8>) -> bool {
+        let Some((before, after)) = self.gzip_totals.filter(|(_, after)| *after > 0) else { return false };
+        let hundredths = (before * 1000 / after + 5) / 10;
+        number(hundredths / 100, out);
+        out.push(b'.');
+        for unit in [10, 1] {
+            out.push(b'0' + (hundredths / unit % 10) as u8);
+        }
+        true
     }
 
     /// `$server_name`
