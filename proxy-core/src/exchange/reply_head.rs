@@ -54,6 +54,7 @@ impl Exchange {
         if let Some(location) = location.filter(|_| !reply.location_is_made) {
             encode::field(&mut ctx.scratch, b"Location", location);
         }
+        ctx.scratch.extend_from_slice(&self.proxy.cookie);
         ctx.scratch.extend_from_slice(&self.carried.lines);
         if !core.replaces(HeaderId::Etag, reply.status) {
             ctx.scratch.extend_from_slice(&reply.fields);
@@ -114,6 +115,7 @@ impl Exchange {
         } else {
             self.connection_fields(status, core, ctx);
         }
+        ctx.scratch.extend_from_slice(&self.proxy.cookie);
         ctx.scratch.extend_from_slice(&self.carried.lines);
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);

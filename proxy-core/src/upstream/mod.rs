@@ -8,6 +8,7 @@ pub(crate) mod balance;
 pub(crate) mod fixture;
 pub(crate) mod group;
 pub(crate) mod names;
+pub(crate) mod outlier;
 pub(crate) mod pool;
 pub(crate) mod server;
 pub(crate) mod tried;
