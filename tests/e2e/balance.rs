@@ -208,7 +208,11 @@ fn a_crash_of_one_of_three_shows_no_error_to_any_client() {
                 let mut client = Client::connect(port);
                 while !stop.load(Ordering::Relaxed) {
                     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-                    worst.fetch_max(u32::from(client.reply("GET").status), Ordering::Relaxed);
+                    let reply = client.reply("GET");
+                    worst.fetch_max(u32::from(reply.status), Ordering::Relaxed);
+                    if reply.field("Connection") == Some("close") {
+                        client = Client::connect(port);
+                    }
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -310,27 +314,26 @@ fn a_queue_waits_for_room() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
         Then::Keep
     });
-    let group = format!("server 127.0.0.1:{} max_conns=1; queue 2 timeout=1s;", upstream.port);
+    let group = format!("server 127.0.0.1:{} max_conns=1; queue 2 timeout=1h;", upstream.port);
     let proxy = Ringgate::start(&conf(&[], &group));
-    let mut first = Client::connect(proxy.port(0));
-    first.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let ask = |proxy: &Proxy| {
+        let mut client = Client::connect(proxy.port(0));
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        client
+    };
+    let first = ask(&proxy);
     arrivals.recv_timeout(DEADLINE).unwrap();
-    let mut waiting: Vec<Client> = (0..2)
-        .map(|_| {
-            let mut client = Client::connect(proxy.port(0));
-            client.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
-            client
-        })
-        .collect();
-    // The third of three finds the queue full: which one that is, is the kernel's business.
-    eventually("the queue is full", || (Client::fetch(proxy.port(0), "/3").status == 502).then_some(()));
-    release.send(()).unwrap();
-    assert_eq!(first.reply("GET").status, 200);
-    arrivals.recv_timeout(DEADLINE).unwrap();
-    // One of the two is being served now; the other waits until its time is up.
-    proxy.wait_for("error.log", "no live upstreams while connecting to upstream", 2);
-    release.send(()).unwrap();
-    let mut statuses: Vec<u16> = waiting.iter_mut().map(|client| client.reply("GET").status).collect();
+    let mut clients = vec![first, ask(&proxy), ask(&proxy), ask(&proxy)];
+    // Whoever comes last finds the queue full; the other two wait by then.
+    proxy.wait_for("error.log", "no live upstreams while connecting to upstream", 1);
+    (0..3).for_each(|_| release.send(()).unwrap());
+    let mut statuses: Vec<u16> = clients.iter_mut().map(|client| client.reply("GET").status).collect();
     statuses.sort_unstable();
-    assert_eq!(statuses, [200, 502]);
+    assert_eq!(statuses, [200, 200, 200, 502]);
+    drop(proxy);
+
+    let proxy = Ringgate::start(&conf(&[], &group.replace("1h", "100ms")));
+    let _first = ask(&proxy);
+    arrivals.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(ask(&proxy).reply("GET").status, 502, "its time is up");
 }
