@@ -6,8 +6,8 @@
 mod limit_conn;
 mod limit_req;
 mod room;
-mod table;
 pub mod sessions;
+mod table;
 pub mod upstream;
 mod zones;
 

@@ -4,6 +4,7 @@
 //! here belongs to one worker: its turn of the round robin and its pool of connections.
 
 pub(crate) mod balance;
+mod chooser;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod group;
@@ -13,5 +14,6 @@ pub(crate) mod pool;
 pub(crate) mod server;
 pub(crate) mod tried;
 
+pub use chooser::Chooser;
 pub(crate) use group::{Group, Outcome};
 pub(crate) use tried::{Pick, Tried};
