@@ -14,13 +14,14 @@
 //! valgrind --tool=dhat $MICRO requests 20000          allocations, by place
 //! ```
 //!
-//! `heads` and `routes` are the leaf parts, `site` compiles an nginx.conf as the binary would, `worker` is the driver of
+//! `choose`, `heads` and `routes` are the leaf parts, `site` compiles an nginx.conf as the binary would, `worker` is the driver of
 //! the whole-request group.
 //!
 //! [`Worker`]: proxy_core::worker::Worker
 
 #![allow(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
+mod choose;
 mod heads;
 mod routes;
 mod site;
@@ -37,6 +38,7 @@ fn main() {
         return;
     }
     let mut criterion = Criterion::default().configure_from_args();
+    choose::run(&mut criterion);
     heads::run(&mut criterion);
     routes::run(&mut criterion);
     worker::run(&mut criterion);

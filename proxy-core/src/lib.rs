@@ -37,5 +37,5 @@ pub mod slab;
 pub mod time;
 pub mod timer;
 pub mod tls;
-pub(crate) mod upstream;
+pub mod upstream;
 pub mod worker;

@@ -103,6 +103,19 @@ impl Worker {
                 self.resolved(id, &answer);
             }
         }
+        self.wake();
+    }
+
+    /// Drives the clients that may go on because of what others did. Bounded by the servers that were given back.
+    fn wake(&mut self) {
+        while let Some(id) = self.ctx.wakes.pop_front() {
+            self.with_client(id, |client, ctx| {
+                if let Some(exchange) = &mut client.exchange {
+                    exchange.leave_queue(&mut client.link);
+                }
+                client.drive(ctx);
+            });
+        }
     }
 
     /// A name is known. Bounded by the clients there are: each waits for one name at the most.
@@ -225,6 +238,7 @@ impl Worker {
                 Some(Conn::Driven | Conn::NameServer(_)) | None => {}
             }
         }
+        self.wake();
     }
 
     fn expire_upstream(&mut self, id: ConnId, client: ConnId, now: Instant) {

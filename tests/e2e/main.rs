@@ -7,6 +7,7 @@
 #![expect(unreachable_pub, reason = "the harness has one crate to be public to")]
 
 mod attacks;
+mod balance;
 mod clients;
 mod differential;
 mod harness;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use proxy_core::command::{Address, Level};
 use proxy_core::config::{
-    AccessLog, BodyBuffering, ClientBody, Config, Content, CoreSettings, ErrorLogFile, ErrorLogRef, Escape,
-    Keepalive, LingeringClose, Listener, Location, LocationId, LocationKind, LogFile, LogFormat, LogId,
-    LogSink, LogTarget, NextUpstream, Piece, Proxy, Server, SetHeader, SetHeaders, Template, Upstream,
-    UpstreamServer, Variable,
+    AccessLog, Balance, BodyBuffering, ClientBody, Config, Content, CoreSettings, ErrorLogFile, ErrorLogRef,
+    Escape, Keepalive, LingeringClose, Listener, Location, LocationId, LocationKind, LogFile, LogFormat,
+    LogId, LogSink, LogTarget, NextUpstream, Piece, Policy, Proxy, Server, SetHeader, SetHeaders, Template,
+    Upstream, UpstreamServer, Variable,
 };
 use proxy_core::http::HeaderId;
 use proxy_core::route::{LocationTree, LocationTreeBuilder};
@@ -18,7 +18,10 @@ use proxy_core::time::Millis;
 /// What a simulated site sets; all timeouts are short, so that faults end soon.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
-    pub(crate) servers: usize,
+    /// A server for each.
+    pub(crate) weights: Vec<u32>,
+    pub(crate) balance: Balance,
+    pub(crate) fail_timeout: Millis,
     pub(crate) keepalive: usize,
     pub(crate) keepalive_requests: u64,
     pub(crate) client_requests_max: u64,
@@ -132,13 +135,20 @@ impl Site {
     }
 
     fn upstream(&self) -> Upstream {
-        let server =
-            |n| UpstreamServer { max_fails: self.max_fails, ..UpstreamServer::new(server_address(n)) };
+        let server = |(n, weight): (usize, &u32)| UpstreamServer {
+            weight: *weight,
+            max_fails: self.max_fails,
+            fail_timeout: self.fail_timeout,
+            ..UpstreamServer::new(server_address(n))
+        };
+        let key = Template::new([Piece::Variable(Variable::Http(b"x-id".as_slice().into()))]);
         Upstream {
+            balance: self.balance,
+            policy: Arc::new(Policy { key: Some(key), ..Policy::default() }),
             keepalive: self.keepalive,
             keepalive_requests: self.keepalive_requests,
             keepalive_timeout: KEEPALIVE,
-            ..Upstream::explicit("backend", (0..self.servers).map(server))
+            ..Upstream::explicit("backend", self.weights.iter().enumerate().map(server))
         }
     }
 }

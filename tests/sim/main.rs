@@ -25,6 +25,7 @@ mod pipe;
 mod plan;
 mod rng;
 mod script;
+mod sickness;
 mod upstream;
 mod wire;
 mod world;

@@ -4,6 +4,8 @@
 //! of the proxy's own, a reply that is visibly cut. It never excuses another exchange's bytes, a request that was sent
 //! twice though it may not be, or a cut body that looks whole.
 
+use proxy_core::config::Balance;
+
 use crate::client::{Client, Seen};
 use crate::plan::{self, Coding, Exchange, Fault, Misdeed, Mood, Plan};
 use crate::upstream::Attempt;
@@ -33,7 +35,26 @@ pub(crate) fn check(plan: &Plan, outcome: &Outcome) {
     };
     let troubled = plan.clients.iter().filter(client_may).count();
     assert!(nameless <= troubled, "{nameless} access lines without an id, {troubled} clients may cause one");
+    check_shares(plan, outcome);
     assert_eq!(outcome.kept_blocks, (0, 0), "leak: the drained worker holds blocks (small, large)");
+}
+
+/// Where nothing goes wrong, the round robin gives each server its share to within two requests.
+fn check_shares(plan: &Plan, outcome: &Outcome) {
+    if plan.mood != Mood::default() || plan.shutdown_us.is_some() || plan.site.balance != Balance::RoundRobin
+    {
+        return;
+    }
+    let all = outcome.attempts.len();
+    let total: u32 = plan.site.weights.iter().sum();
+    for (server, weight) in plan.site.weights.iter().enumerate() {
+        let got = outcome.attempts.iter().filter(|attempt| attempt.server == server).count();
+        let due = all as f64 * f64::from(*weight) / f64::from(total);
+        assert!(
+            (got as f64 - due).abs() <= 2.0,
+            "server {server} got {got} of {all} requests, {due} were due"
+        );
+    }
 }
 
 /// One exchange under comparison.
@@ -146,7 +167,7 @@ impl Case<'_> {
         let sent = attempts.len();
         assert!(sent <= 1 || self.exchange.is_idempotent(), "{}: sent {sent} times", self.name());
         let fresh = attempts.iter().filter(|attempt| !attempt.reused).count();
-        let servers = self.plan.site.servers;
+        let servers = self.plan.site.weights.len();
         assert!(fresh <= servers.max(1) + 1, "{}: {fresh} tries at {servers} servers", self.name());
     }
 
@@ -270,6 +291,10 @@ impl Case<'_> {
         // A dead pooled connection is nobody's fault, so a request that may be repeated must be.
         let repeatable = self.exchange.is_idempotent()
             && (self.exchange.body.is_empty() || self.plan.site.request_buffering);
+        if mood.sick_servers {
+            // One of them is well, and nothing else goes wrong.
+            return !repeatable;
+        }
         faulty || marked_down || mood.connect_fail_percent > 0 || (mood.stale_pool && !repeatable)
     }
 }

@@ -3,15 +3,21 @@
 //! Everything is drawn before the run begins, so an exchange's request and reply depend on the seed alone and the model
 //! can say afterwards, from the same plan, what each side must have seen.
 
+use proxy_core::config::{Balance, LeastTime, Measure, RandomTwo};
+use proxy_core::time::Millis;
+
 use crate::config::Site;
 use crate::net::Weather;
 use crate::rng::Rng;
+use crate::sickness::{self, Sickness};
 
 /// A whole run.
 pub(crate) struct Plan {
     pub(crate) site: Site,
     pub(crate) weather: Weather,
     pub(crate) mood: Mood,
+    /// How each server is.
+    pub(crate) sickness: Vec<Sickness>,
     pub(crate) clients: Vec<Client>,
     pub(crate) exchanges: Vec<Exchange>,
     /// When the process is told to drain while clients are still at work.
@@ -31,6 +37,8 @@ pub(crate) struct Mood {
     pub(crate) connect_fail_percent: u64,
     /// Upstreams close pooled connections just when they are used again.
     pub(crate) stale_pool: bool,
+    /// Servers are ill as such; one of them is well.
+    pub(crate) sick_servers: bool,
     /// Files cannot be opened and disks are full, out of a hundred.
     pub(crate) file_fail_percent: u64,
 }
@@ -125,12 +133,29 @@ pub(crate) enum Then {
 pub(crate) enum Fault {
     CloseBeforeHead,
     ResetBeforeHead,
+    /// After so many bytes of the head.
+    ResetInHead(usize),
     CloseInBody,
     ResetInBody,
     Garbage,
     HangBeforeHead,
     HangInBody,
 }
+
+/// How servers are chosen.
+const METHODS: [Balance; 10] = [
+    Balance::RoundRobin,
+    Balance::RoundRobin,
+    Balance::LeastConn,
+    Balance::LeastTime(BY_HEADER),
+    Balance::LeastTime(LeastTime { measure: Measure::LastByte, inflight: true }),
+    Balance::IpHash,
+    Balance::Hash,
+    Balance::HashConsistent,
+    Balance::Random(None),
+    Balance::Random(Some(RandomTwo::LeastTime(BY_HEADER))),
+];
+const BY_HEADER: LeastTime = LeastTime { measure: Measure::Header, inflight: false };
 
 const BODY_BYTES_MAX: usize = 300 * 1024;
 /// A few replies are far larger than all the memory that they may take.
@@ -147,10 +172,16 @@ impl Plan {
             cut_percent: rng.pick(&[0, 20, 90]),
             socket_bytes: rng.pick(&[2048, 65_536, 262_144]),
         };
+        let sickness = if mood.sick_servers {
+            sickness::servers(&mut rng, site.weights.len())
+        } else {
+            vec![Sickness::Well; site.weights.len()]
+        };
         let mut plan = Self {
             site,
             weather,
             mood,
+            sickness,
             clients: Vec::new(),
             exchanges: Vec::new(),
             shutdown_us: rng.percent(15).then(|| rng.range(0, 2_000_000)),
@@ -208,7 +239,11 @@ fn mood(rng: &mut Rng) -> Mood {
     if rng.percent(33) {
         return Mood::default();
     }
+    if rng.percent(35) {
+        return Mood { sick_servers: true, stale_pool: rng.percent(30), ..Mood::default() };
+    }
     Mood {
+        sick_servers: false,
         bad_clients: rng.percent(50),
         bad_upstreams: rng.percent(50),
         connect_fail_percent: rng.pick(&[0, 0, 10, 40]),
@@ -218,12 +253,15 @@ fn mood(rng: &mut Rng) -> Mood {
 }
 
 fn site(rng: &mut Rng, mood: Mood) -> Site {
+    let servers = if mood.sick_servers { rng.size(2, 5) } else { rng.size(1, 3) };
     Site {
-        servers: rng.size(1, 3),
+        weights: (0..servers).map(|_| rng.pick(&[1, 1, 2, 5])).collect(),
+        balance: rng.pick(&METHODS),
+        fail_timeout: rng.pick(&[Millis(10_000), Millis(300)]),
         keepalive: rng.pick(&[0, 1, 32]),
         keepalive_requests: rng.pick(&[1000, 1000, 2]),
         client_requests_max: rng.pick(&[1000, 1000, 1000, 3]),
-        max_fails: if mood.bad_upstreams { rng.pick(&[0, 1]) } else { 1 },
+        max_fails: if mood.bad_upstreams || mood.sick_servers { rng.pick(&[0, 1, 3]) } else { 1 },
         buffering: rng.percent(60),
         memory_bytes_max: rng.pick(&[8192, 32_768, 262_144]),
         file_bytes_max: rng.pick(&[0, 65_536, 1 << 30]),

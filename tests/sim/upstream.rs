@@ -5,6 +5,7 @@ use crate::pipe::End;
 use crate::plan::{self, Coding, Exchange, Fault, Plan, Then};
 use crate::rng::Rng;
 use crate::script::{Act, Script};
+use crate::sickness::Trouble;
 use crate::wire::{Event, Head, Reader};
 
 /// A request that reached an upstream.
@@ -123,7 +124,15 @@ impl Upstream {
         let framing = framing.unwrap_or_else(|why| panic!("upstream: {why} in {head:?}"));
         let stale = self.served > 0 && self.then == Then::CloseOnReuse;
         let tries = attempts.iter().filter(|a| a.exchange == exchange.id && !a.stale).count();
-        let fault = exchange.reply.fault.filter(|_| !stale && tries < exchange.reply.faulty_tries);
+        let trouble = plan.sickness[self.server].now(end.clock.now_us()).filter(|_| !stale);
+        let fault = match trouble {
+            Some(Trouble::Dead) => Some(Fault::ResetBeforeHead),
+            Some(Trouble::Hangs) => Some(Fault::HangBeforeHead),
+            Some(Trouble::Resets(bytes)) => Some(Fault::ResetInHead(bytes)),
+            Some(Trouble::Slow(_)) | None => {
+                exchange.reply.fault.filter(|_| !stale && tries < exchange.reply.faulty_tries)
+            }
+        };
         let switches = exchange.reply.status == 101 && fault.is_none() && !stale;
         let bodiless = framing == crate::wire::Framing::Length(0);
         if switches && bodiless {
@@ -144,6 +153,11 @@ impl Upstream {
             replied: false,
             tunnel: Vec::new(),
         });
+        if trouble == Some(Trouble::Dead) {
+            end.reset();
+            self.done = true;
+            return;
+        }
         if stale {
             if rng.percent(50) {
                 end.close()
@@ -154,7 +168,11 @@ impl Upstream {
             return;
         }
         self.then = exchange.reply.then;
-        self.script = Script::new(script(exchange, fault, rng));
+        let mut acts = script(exchange, fault, rng);
+        if let Some(Trouble::Slow(us)) = trouble {
+            acts.insert(0, Act::Pause(us));
+        }
+        self.script = Script::new(acts);
     }
 
     /// Plays the current act; says whether the next one may follow at once.
@@ -257,6 +275,11 @@ fn script(exchange: &Exchange, fault: Option<Fault>, rng: &mut Rng) -> Vec<Act> 
         Some(Fault::HangBeforeHead) => return with(acts, [Act::Hang]),
         Some(Fault::Garbage) => {
             return with(acts, [Act::Write(b"ICY 200 OK\r\nX\r\n\r\n".to_vec()), Act::Hang]);
+        }
+        Some(Fault::ResetInHead(bytes)) => {
+            let mut head = reply_head(exchange).into_bytes();
+            head.truncate(bytes.min(head.len() - 1));
+            return with(acts, [Act::Write(head), Act::Pause(rng.range(0, 50_000)), Act::Reset]);
         }
         Some(Fault::CloseInBody | Fault::ResetInBody | Fault::HangInBody) | None => {}
     }

@@ -21,6 +21,7 @@ use crate::files::Files;
 use crate::net::{ConnectOutcome, Net};
 use crate::plan::Plan;
 use crate::rng::Rng;
+use crate::sickness::Trouble;
 use crate::upstream::{Attempt, Upstream};
 
 /// How many turns a run may take.
@@ -263,10 +264,11 @@ impl<'a> World<'a> {
         let (net, files, clock) = (&mut self.net, &mut self.files, &mut self.clock);
         match command {
             Command::Connect { conn, address, .. } => {
-                let outcome = connect_outcome(self.plan, &mut self.rng);
-                let server = (0..self.plan.site.servers).find(|n| server_address(*n) == address);
+                let server = (0..self.plan.site.weights.len()).find(|n| server_address(*n) == address);
                 let server =
                     server.unwrap_or_else(|| panic!("rule: a connection to {address}, which nobody named"));
+                let dead = self.plan.sickness[server].now(clock.now_us()) == Some(Trouble::Dead);
+                let outcome = connect_outcome(self.plan, dead, &mut self.rng);
                 let link = net.connect(conn, outcome, clock);
                 let accepted = outcome == ConnectOutcome::Accepted;
                 self.agents.push(if accepted {
@@ -370,8 +372,8 @@ impl<'a> World<'a> {
     }
 }
 
-fn connect_outcome(plan: &Plan, rng: &mut Rng) -> ConnectOutcome {
-    match (rng.percent(plan.mood.connect_fail_percent), rng.percent(80)) {
+fn connect_outcome(plan: &Plan, dead: bool, rng: &mut Rng) -> ConnectOutcome {
+    match (dead || rng.percent(plan.mood.connect_fail_percent), rng.percent(80)) {
         (false, _) => ConnectOutcome::Accepted,
         (true, true) => ConnectOutcome::Refused,
         (true, false) => ConnectOutcome::Silent,

@@ -239,6 +239,7 @@ impl Upstream {
             name: name.into(),
             explicit: true,
             balance: Balance::RoundRobin,
+            policy: Arc::default(),
             servers: servers.into_iter().collect(),
             keepalive: 32,
             keepalive_requests: 1000,

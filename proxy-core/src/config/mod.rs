@@ -53,7 +53,10 @@ pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
 pub use tls::TlsServer;
-pub use upstream::{Balance, Upstream, UpstreamServer};
+pub use upstream::{
+    Balance, BudgetLimits, CookieExpires, LeastTime, Measure, Outliers, Policy, Queue, RandomTwo, Sticky,
+    StickyCookie, StickyKind, StickyLearn, Upstream, UpstreamServer,
+};
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;
 pub use variable::{Variable, VariableName};

@@ -106,6 +106,7 @@ variables! {
     UpstreamCacheStatus = "upstream_cache_status";
     UpstreamConnectTime = "upstream_connect_time";
     UpstreamHeaderTime = "upstream_header_time";
+    UpstreamQueueTime = "upstream_queue_time";
     UpstreamResponseLength = "upstream_response_length";
     UpstreamResponseTime = "upstream_response_time";
     UpstreamStatus = "upstream_status";

@@ -363,6 +363,12 @@ impl ClientConn {
                 }
                 self.drive(ctx);
             }
+            Reason::UpstreamQueue => {
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.leave_queue(&mut self.link);
+                }
+                self.drive(ctx);
+            }
             Reason::LimitReq
             | Reason::RateLimit
             | Reason::NameServer

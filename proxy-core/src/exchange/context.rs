@@ -72,6 +72,8 @@ pub(crate) struct Context {
     /// Exchanges that ended, kept for their allocations.
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is kept")]
     pub(crate) spare: Vec<Box<Exchange>>,
+    /// Clients that may go on because of what another one did: driven before the turn ends.
+    pub(crate) wakes: VecDeque<ConnId>,
     /// Clients that are connected.
     pub(crate) clients: usize,
     pub(crate) draining: bool,
@@ -130,10 +132,17 @@ impl Generation {
                 group.borrow_mut().reconfigure(upstream);
                 Some(group)
             });
-            same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream, state))))
+            let group = same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream, state))));
+            group.borrow_mut().sessions = upstream
+                .policy
+                .learns()
+                .map(|learn| shared.sessions.adopt(&learn.zone, learn.sessions_max, learn.timeout));
+            group
         });
         let groups = groups.collect();
         shared.upstreams.retain(&config.upstreams);
+        let learns = |zone: &str| config.upstreams.iter().any(|upstream| upstream.policy.learns_in(zone));
+        shared.sessions.retain(learns);
         let zones = config.limit_zones.iter().map(|zone| shared.zones.open(zone)).collect();
         let (resolvers, serial) = resolvers(&config, previous, secret);
         Self { config, groups, zones, resolvers, serial }
@@ -230,6 +239,7 @@ impl Context {
             random,
             logs: LogBuffers::default(),
             spare: Vec::new(),
+            wakes: VecDeque::new(),
             clients: 0,
             draining: false,
             drained: false,

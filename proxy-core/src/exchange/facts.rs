@@ -293,6 +293,8 @@ pub struct Try {
     pub status: Option<Status>,
     /// When the try began.
     pub started: Instant,
+    /// How long the request had waited for a server with room, if it did.
+    pub queued_us: Option<u64>,
     /// How long the connection took; none if it was not made. Reused connections took 0.
     pub connect_us: Option<u64>,
     /// How long until the head was there.

@@ -61,6 +61,7 @@ impl Exchange {
         if let Some(location) = location.filter(|_| !reply.location_is_made) {
             encode::field(&mut ctx.scratch, b"Location", location);
         }
+        ctx.scratch.extend_from_slice(&self.proxy.cookie);
         ctx.scratch.extend_from_slice(&self.carried.lines);
         if !reply.etag.is_empty() && !core.replaces(HeaderId::Etag, reply.status) {
             match self.plan.treat(HeaderId::Etag, &reply.etag) {
@@ -127,6 +128,7 @@ impl Exchange {
         } else {
             self.connection_fields(status, core, ctx);
         }
+        ctx.scratch.extend_from_slice(&self.proxy.cookie);
         ctx.scratch.extend_from_slice(&self.carried.lines);
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);

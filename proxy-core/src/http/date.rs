@@ -115,6 +115,26 @@ pub fn write_imf(out: &mut Vec<u8>, unix_s: i64) {
     out.extend_from_slice(b" GMT");
 }
 
+/// `Sun, 06-Nov-94 08:49:37 GMT`, as nginx writes times in cookies; with four digits of the year after 2037.
+pub fn write_cookie_time(out: &mut Vec<u8>, unix_s: i64) {
+    let civil = Civil::from_unix(unix_s);
+    let weekday = usize::try_from(unix_s.div_euclid(SECONDS_PER_DAY).rem_euclid(7)).unwrap_or(0);
+    out.extend_from_slice(DAYS.get(weekday).map_or(b"", |day| day.as_slice()));
+    out.extend_from_slice(b", ");
+    two(out, civil.day);
+    out.push(b'-');
+    month_name(out, civil.month);
+    out.push(b'-');
+    if civil.year > 2037 {
+        four(out, civil.year);
+    } else {
+        two(out, u8::try_from(civil.year.rem_euclid(100)).unwrap_or(0));
+    }
+    out.push(b' ');
+    clock(out, civil);
+    out.extend_from_slice(b" GMT");
+}
+
 /// `21/Nov/2026:04:45:00 +0000` (`$time_local`).
 pub fn write_log_time(out: &mut Vec<u8>, now: Now) {
     let civil = local(now);

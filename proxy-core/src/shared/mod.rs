@@ -6,6 +6,7 @@
 mod limit_conn;
 mod limit_req;
 mod room;
+pub mod sessions;
 mod table;
 pub mod upstream;
 mod zones;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub zones: Zones,
     /// The upstream groups.
     pub upstreams: upstream::Upstreams,
+    /// What `sticky learn` has learnt.
+    pub sessions: sessions::SessionZones,
     next_connection: AtomicU64,
     pid: u32,
 }

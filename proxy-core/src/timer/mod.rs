@@ -41,6 +41,8 @@ pub enum Reason {
     Resolve,
     /// A name server does not answer.
     NameServer,
+    /// `queue`: time to look for room at a server again.
+    UpstreamQueue,
     /// `proxy_connect_timeout`
     UpstreamConnect,
     /// `proxy_send_timeout`: the upstream must have taken something.

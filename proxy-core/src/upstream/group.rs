@@ -7,15 +7,19 @@
 //! ```
 
 use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::balance::{Tier, round_robin};
+use super::Pick;
+use super::balance::sticky::{self, Sid};
+use super::balance::{self, Tier};
 use super::pool::Pool;
 use super::server::{Server, Unfit};
-use super::{Pick, Tried};
 use crate::command::{Address, ConnId};
-use crate::config::{Balance, Upstream};
+use crate::config::{Balance, LeastTime, Measure, NextUpstream, Policy, Upstream};
+use crate::exchange::context::Random;
+use crate::shared::sessions::Sessions;
 use crate::shared::upstream::server::WARM;
 use crate::shared::upstream::{GroupState, Member, Members};
 use crate::time::{Instant, Millis};
@@ -32,10 +36,22 @@ pub(crate) struct Group {
     primary: Tier,
     backup: Tier,
     balance: Balance,
+    /// The servers by what `sticky` calls them.
+    sids: BTreeMap<Sid, usize>,
+    /// What else it does with its requests.
+    pub(crate) policy: Arc<Policy>,
+    /// A choice goes by something that the request says.
+    pub(crate) asks_the_request: bool,
+    /// Replies are measured or judged.
+    pub(crate) watches_replies: bool,
+    /// What `sticky learn` has learnt.
+    pub(crate) sessions: Option<Arc<Sessions>>,
+    /// Clients that wait for a server with room.
+    pub(crate) waiting: VecDeque<ConnId>,
     /// The version that all of this was made from.
     seen: u64,
     /// The list of members that the servers were made from.
-    members: u64,
+    members: Arc<Members>,
     /// When a server comes back by itself, whatever the version says.
     look_at: Option<Instant>,
     /// Servers that are not down: the bound on one request's tries.
@@ -75,22 +91,30 @@ pub(crate) enum Outcome {
 impl Group {
     /// A group of a configuration, whose state the workers share.
     pub(crate) fn new(config: &Upstream, shared: Arc<GroupState>) -> Self {
-        Self {
+        let mut group = Self {
             name: config.name.clone(),
             shared,
             servers: Vec::new(),
             primary: Tier::default(),
             backup: Tier::default(),
             balance: config.balance,
+            sids: BTreeMap::new(),
+            policy: Arc::clone(&config.policy),
+            asks_the_request: false,
+            watches_replies: false,
+            sessions: None,
+            waiting: VecDeque::new(),
             seen: 0,
-            members: 0,
+            members: Arc::default(),
             look_at: None,
             usable: 0,
             pool: Pool::new(config.keepalive),
             limits: KeepLimits::of(config),
             stale: Vec::new(),
             retired: false,
-        }
+        };
+        group.reconfigure(config);
+        group
     }
 
     /// A group that only this worker knows.
@@ -103,7 +127,17 @@ impl Group {
         self.limits = KeepLimits::of(config);
         self.stale.extend(self.pool.resize(config.keepalive));
         self.balance = config.balance;
+        self.policy = Arc::clone(&config.policy);
+        let policy = &self.policy;
+        self.asks_the_request =
+            self.balance.needs_key() || policy.sticky.is_some() || policy.retry_budget.is_some();
+        self.watches_replies = self.balance.measures().is_some() || policy.outliers.is_some();
         self.seen = 0;
+    }
+
+    /// How it chooses.
+    pub(crate) const fn balance(&self) -> Balance {
+        self.balance
     }
 
     /// Nobody will ask this group any more. Returns the connections to close.
@@ -126,11 +160,11 @@ impl Group {
     }
 
     /// Chooses the next server and counts a connection to it; none when all are down, out, full or tried.
-    pub(crate) fn choose(&mut self, pick: &mut Pick, now: Instant) -> Option<usize> {
+    pub(crate) fn choose(&mut self, pick: &mut Pick, random: &mut Random, now: Instant) -> Option<usize> {
         self.refresh(now);
         // A choice may be lost to another worker that takes a server's last connection.
         for _ in 0..CHOICES_MAX {
-            let chosen = self.choose_once(pick, now)?;
+            let chosen = self.choose_once(pick, random, now)?;
             pick.tried.insert(chosen);
             if self.enter(chosen, now) {
                 return Some(chosen);
@@ -139,7 +173,7 @@ impl Group {
         None
     }
 
-    fn choose_once(&mut self, pick: &Pick, now: Instant) -> Option<usize> {
+    fn choose_once(&mut self, pick: &mut Pick, random: &mut Random, now: Instant) -> Option<usize> {
         if let [only] = self.primary.order.as_slice()
             && self.backup.order.is_empty()
         {
@@ -148,27 +182,35 @@ impl Group {
             let off = server.config.down || server.is_full() || pick.tried.contains(*only);
             return (!off && (server.fit || server.unfit(now) != Some(Unfit::Off))).then_some(*only);
         }
-        let tried = &pick.tried;
-        Self::among(&mut self.primary, &mut self.servers, self.balance, tried, now)
-            .or_else(|| Self::among(&mut self.backup, &mut self.servers, self.balance, tried, now))
+        if !pick.sid.is_empty()
+            && let Some(own) = self.own_server(pick, now)
+        {
+            return Some(own);
+        }
+        let Self { primary, backup, servers, members, .. } = self;
+        balance::choose(self.balance, primary, servers, members, pick, random, now)
+            .or_else(|| balance::choose(self.balance, backup, servers, members, pick, random, now))
     }
 
-    fn among(
-        tier: &mut Tier,
-        servers: &mut [Server],
-        balance: Balance,
-        tried: &Tried,
-        now: Instant,
-    ) -> Option<usize> {
-        match balance {
-            Balance::RoundRobin => round_robin::choose(tier, servers, tried, now),
-        }
+    /// The server that the request belongs to, if it may be asked: one that drains may.
+    fn own_server(&self, pick: &Pick, now: Instant) -> Option<usize> {
+        let place = *self.sids.get(&pick.sid)?;
+        let server = self.servers.get(place)?;
+        (!pick.tried.contains(place) && server.unfit_for_its_own(now).is_none()).then_some(place)
+    }
+
+    /// What `sticky` calls a server.
+    pub(crate) fn sid(&self, place: usize) -> Option<Sid> {
+        self.servers.get(place).map(|server| sticky::sid(&server.config))
     }
 
     fn enter(&mut self, place: usize, now: Instant) -> bool {
         let Some(server) = self.servers.get_mut(place) else { return false };
         let Some(before) = server.state.enter(server.config.max_conns) else { return false };
         server.seats += 1;
+        if self.balance.measures().is_some() {
+            server.state.note_asked(&server.config, now);
+        }
         let last = server.config.max_conns > 0 && before + 1 == server.config.max_conns;
         if server.state.probe(&server.config, now) || last {
             self.shared.touch();
@@ -179,6 +221,11 @@ impl Group {
     /// Settles the account of a [`choose`](Self::choose). Returns whether the server is out from now on.
     pub(crate) fn settle(&mut self, place: usize, outcome: Outcome, now: Instant) -> bool {
         let single = self.is_single();
+        if outcome == Outcome::Failure && !single {
+            // Its weight is lowered: the next turns are not plain ones.
+            self.primary.interrupt(&mut self.servers);
+            self.backup.interrupt(&mut self.servers);
+        }
         let Some(server) = self.servers.get_mut(place) else { return false };
         server.seats = server.seats.saturating_sub(1);
         let was_full = server.config.max_conns > 0 && server.state.leave() == server.config.max_conns;
@@ -193,13 +240,12 @@ impl Group {
                 server.lower();
                 out = server.config.max_fails > 0 && fails >= server.config.max_fails;
                 changed |= out;
-                // The weight was lowered: the next turns are not plain ones.
-                self.primary.turn.interrupt(&mut self.servers);
-                self.backup.turn.interrupt(&mut self.servers);
             }
             Outcome::Success => changed |= server.state.succeed(&server.config, now),
             Outcome::Failure | Outcome::Neutral => {}
         }
+        let tier = if server.config.backup { &mut self.backup } else { &mut self.primary };
+        balance::note_load(self.balance, tier, server, now);
         if changed {
             self.shared.touch();
         }
@@ -211,10 +257,11 @@ impl Group {
         self.primary.order.len() == 1 && self.backup.order.is_empty()
     }
 
-    /// How many servers could be asked at all: the bound on one request's tries.
-    pub(crate) fn usable(&mut self, now: Instant) -> usize {
+    /// How many tries a request has: one for each server that is not down, at most `proxy_next_upstream_tries`.
+    pub(crate) fn tries_max(&mut self, next: &NextUpstream, now: Instant) -> u32 {
         self.refresh(now);
-        self.usable
+        let usable = u32::try_from(self.usable).unwrap_or(u32::MAX);
+        if next.tries_max > 0 { usable.min(next.tries_max) } else { usable }
     }
 
     /// Whether its servers are just these, in whatever order.
@@ -222,6 +269,37 @@ impl Group {
         let members = self.shared.members();
         members.servers.len() == addresses.len()
             && members.servers.iter().all(|server| addresses.contains(&server.config.address))
+    }
+
+    /// A server.
+    pub(super) fn server(&self, place: usize) -> Option<&Server> {
+        self.servers.get(place)
+    }
+
+    /// One of its servers has something less to do: the first client that waits may have another look.
+    pub(crate) fn first_waiting(&self) -> Option<ConnId> {
+        self.waiting.front().copied()
+    }
+
+    /// Whether times to the head are what counts.
+    pub(crate) const fn measures_headers(&self) -> bool {
+        matches!(self.balance.measures(), Some(LeastTime { measure: Measure::Header, .. }))
+    }
+
+    /// A request begins. Returns whether its time counts before it is known (`inflight`).
+    pub(crate) fn begin_inflight(&self, place: usize, began: Instant) -> bool {
+        let counts = self.balance.measures().is_some_and(|by| by.inflight);
+        if counts && let Some(server) = self.servers.get(place) {
+            server.state.begin_inflight(began);
+        }
+        counts
+    }
+
+    /// The time of such a request is known.
+    pub(crate) fn end_inflight(&self, place: usize, began: Instant) {
+        if let Some(server) = self.servers.get(place) {
+            server.state.end_inflight(began);
+        }
     }
 
     /// The address of a server.
@@ -239,11 +317,11 @@ impl Group {
 
     #[cold]
     fn look_again(&mut self, version: u64, now: Instant) {
-        self.primary.turn.interrupt(&mut self.servers);
-        self.backup.turn.interrupt(&mut self.servers);
+        self.primary.interrupt(&mut self.servers);
+        self.backup.interrupt(&mut self.servers);
         let members = self.shared.members();
-        if members.generation != self.members || self.seen == 0 {
-            self.take_members(&members);
+        if members.generation != self.members.generation || self.seen == 0 {
+            self.take_members(members);
         }
         self.seen = version;
         self.look_at = None;
@@ -266,7 +344,7 @@ impl Group {
     }
 
     /// The list of members is another one: servers that stay keep their places, those that left are let go.
-    fn take_members(&mut self, members: &Members) {
+    fn take_members(&mut self, members: Arc<Members>) {
         let slow = members.servers.iter().any(|member| !member.config.slow_start.is_zero());
         let scale = if slow { SLOW_STEPS } else { 1 };
         self.servers.iter_mut().for_each(|server| server.gone = true);
@@ -295,7 +373,17 @@ impl Group {
         }
         self.pool.grow(self.servers.len());
         self.usable = members.servers.iter().filter(|member| !member.config.down).count();
-        self.members = members.generation;
+        for tier in [&mut self.primary, &mut self.backup] {
+            tier.prepare(self.balance, &mut self.servers, &members);
+        }
+        self.sids.clear();
+        if self.policy.sticky.is_some() {
+            let places = self.primary.order.iter().chain(&self.backup.order);
+            let named =
+                places.filter_map(|place| Some((sticky::sid(&self.servers.get(*place)?.config), *place)));
+            self.sids = named.collect();
+        }
+        self.members = members;
     }
 
     /// The ids of the servers with their places, in the ids' order.

@@ -4,13 +4,16 @@
 //! here belongs to one worker: its turn of the round robin and its pool of connections.
 
 pub(crate) mod balance;
+mod chooser;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod group;
 pub(crate) mod names;
+pub(crate) mod outlier;
 pub(crate) mod pool;
 pub(crate) mod server;
 pub(crate) mod tried;
 
+pub use chooser::Chooser;
 pub(crate) use group::{Group, Outcome};
 pub(crate) use tried::{Pick, Tried};

@@ -19,6 +19,8 @@ pub(crate) struct Server {
     pub(crate) effective_weight: i64,
     /// Whether it may be chosen, when the group last looked.
     pub(crate) fit: bool,
+    /// Where it stands in its tier's order.
+    pub(crate) rank: usize,
     /// Exchanges of this worker that it is counted for.
     pub(crate) seats: u32,
     /// It belongs to the group no more.
@@ -46,6 +48,7 @@ impl Server {
             current_weight: 0,
             effective_weight: i64::from(member.config.weight) * scale,
             fit: false,
+            rank: 0,
             seats: 0,
             gone: false,
             scale,

@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::balance::sticky::Sid;
+
 /// The servers of a group that this request has asked already: one bit for each place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tried {
@@ -42,4 +44,14 @@ impl Tried {
 pub(crate) struct Pick {
     /// Whom it has asked.
     pub(crate) tried: Tried,
+    /// What is hashed: the key of `hash`, the address of `ip_hash`.
+    pub(crate) key: SmallVec<[u8; 32]>,
+    /// How far the hash has got; none before the first choice.
+    pub(crate) hash: Option<u32>,
+    /// How often the key was hashed.
+    pub(crate) hash_times: u32,
+    /// Servers that the hash has named in vain.
+    pub(crate) hash_tries: u32,
+    /// The server that the request belongs to, as `sticky` calls it; empty for none.
+    pub(crate) sid: Sid,
 }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod address;
 pub mod apply;
+pub mod balance;
 pub mod cidr;
 pub mod context;
 pub mod core;

@@ -135,9 +135,10 @@ pub fn next_upstream(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<
         InvalidHeader,
         NonIdempotent,
         Status(u16),
+        Denied,
         Off,
     }
-    const WORDS: [(&str, Word); 12] = [
+    const WORDS: [(&str, Word); 13] = [
         ("error", Word::Error),
         ("timeout", Word::Timeout),
         ("invalid_header", Word::InvalidHeader),
@@ -149,6 +150,7 @@ pub fn next_upstream(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<
         ("http_403", Word::Status(403)),
         ("http_404", Word::Status(404)),
         ("http_429", Word::Status(429)),
+        ("denied", Word::Denied),
         ("off", Word::Off),
     ];
     let mut said: NextConditions = level.next_upstream.take().unwrap_or_default();
@@ -159,6 +161,8 @@ pub fn next_upstream(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<
             Word::InvalidHeader => said.invalid_header = true,
             Word::NonIdempotent => said.non_idempotent = true,
             Word::Status(code) => said.statuses.push(Status(code)),
+            // No connection is ever denied here: there is no proxy_allow_upstream that could.
+            Word::Denied => {}
             Word::Off => said.off = true,
         }
     }

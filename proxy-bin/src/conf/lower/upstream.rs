@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use proxy_core::config::{Upstream, UpstreamId, UpstreamServer};
+use proxy_core::config::{Balance, Policy, Upstream, UpstreamId, UpstreamServer};
 use proxy_core::time::Millis;
 
 use super::address::{self, Endpoint};
+use super::balance;
 use super::context::{Call, Context, Environment};
 use crate::conf::diagnostic::{Diagnostic, nearest};
 use crate::conf::directive::Checked;
@@ -17,6 +18,8 @@ use crate::conf::value::{Field, Parsed, milliseconds, number};
 pub struct Upstreams {
     /// Declared groups are `None` until their block was lowered.
     groups: Vec<Option<Upstream>>,
+    /// Who uses which zone of sessions.
+    zones: HashMap<String, String>,
     declared: HashMap<String, UpstreamId>,
     literal: HashMap<String, UpstreamId>,
 }
@@ -25,7 +28,11 @@ pub struct Upstreams {
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "each field is the directive of its name")]
 pub struct UpstreamLevel {
+    pub name: String,
     pub servers: Vec<UpstreamServer>,
+    pub balance: Option<Balance>,
+    pub policy: Policy,
+    pub zone: Option<String>,
     /// `server` lines so far.
     pub lines: u32,
     /// A `server` was refused, so that an empty group is no second mistake.
@@ -92,6 +99,16 @@ impl Upstreams {
         Ok(id)
     }
 
+    /// The group whose sessions are in this zone.
+    pub fn learns_in(&self, zone: &str) -> Option<&str> {
+        self.zones.get(zone).map(String::as_str)
+    }
+
+    /// A group keeps its sessions in this zone.
+    pub fn note_zone(&mut self, zone: &str, upstream: &str) {
+        self.zones.insert(zone.into(), upstream.into());
+    }
+
     /// All groups in the order of their ids.
     pub fn finish(self) -> Vec<Upstream> {
         let mut names: Vec<_> = self.declared.into_iter().collect();
@@ -126,10 +143,13 @@ fn server(address: proxy_core::command::Address, name: &str) -> UpstreamServer {
     UpstreamServer { name: name.into(), ..UpstreamServer::new(address) }
 }
 
-fn group(name: &str, explicit: bool, level: UpstreamLevel) -> Upstream {
+fn group(name: &str, explicit: bool, mut level: UpstreamLevel) -> Upstream {
+    let (balance, policy) = balance::finish(&mut level);
     let default = Upstream::explicit(name, level.servers);
     Upstream {
         explicit,
+        balance,
+        policy,
         keepalive: level.keepalive.unwrap_or(default.keepalive),
         keepalive_requests: level.keepalive_requests.unwrap_or(default.keepalive_requests),
         keepalive_time: level.keepalive_time.unwrap_or(default.keepalive_time),
@@ -150,7 +170,7 @@ pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
         cx.diagnostics.push(*error);
         return;
     }
-    let mut level = UpstreamLevel::default();
+    let mut level = UpstreamLevel { name: name.text().into_owned(), ..UpstreamLevel::default() };
     for child in &block.children {
         super::apply::upstream(cx, child, &mut level);
     }
@@ -183,7 +203,7 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
     let mut template = server(proxy_core::command::Address::Unix("".into()), &text);
     template.line = level.lines;
     for n in 1..call.args().len() {
-        parameter(&mut template, call.arg(n))?;
+        parameter(&mut template, level, call.arg(n))?;
     }
     let in_upstream = |error| format!("{error} in upstream \"{text}\"");
     let (endpoint, uri) = address::split(&text).map_err(|error| field.error(in_upstream(error)))?;
@@ -202,11 +222,21 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
     Ok(())
 }
 
-fn parameter(server: &mut UpstreamServer, field: Field<'_>) -> Parsed<()> {
+fn parameter(server: &mut UpstreamServer, level: &UpstreamLevel, field: Field<'_>) -> Parsed<()> {
     let text = field.arg.text();
     let invalid = || {
         let mut diagnostic = field.error(format!("invalid parameter \"{text}\""));
-        let names = ["weight", "max_fails", "fail_timeout", "max_conns", "backup", "down"];
+        let names = [
+            "weight",
+            "max_fails",
+            "fail_timeout",
+            "max_conns",
+            "slow_start",
+            "route",
+            "backup",
+            "down",
+            "drain",
+        ];
         let name = text.split('=').next().unwrap_or_default();
         match nearest(name, names).filter(|near| *near != name) {
             Some(near) => diagnostic.help(format!("did you mean \"{near}\"?")),
@@ -226,13 +256,38 @@ fn parameter(server: &mut UpstreamServer, field: Field<'_>) -> Parsed<()> {
             server.fail_timeout =
                 milliseconds(value).filter(|ms| ms % 1000 == 0).map(Millis).ok_or_else(invalid)?;
         }
-        Some(("service" | "slow_start" | "route", _)) => return Err(not_yet(field, &text)),
-        None if text == "backup" => server.backup = true,
+        Some(("slow_start", value)) => {
+            supports(level, field, "slow_start")?;
+            server.slow_start = milliseconds(value).map(Millis).ok_or_else(invalid)?;
+        }
+        Some(("route", value)) => {
+            // nginx has room for so many.
+            if value.is_empty() || value.len() > 32 {
+                return Err(invalid());
+            }
+            server.route = value.into();
+        }
+        Some(("service", _)) => return Err(not_yet(field, &text)),
+        None if text == "backup" => {
+            supports(level, field, "backup")?;
+            server.backup = true;
+        }
+        None if text == "drain" => server.drain = true,
         None if text == "down" => server.down = true,
-        None if text == "resolve" || text == "drain" => return Err(not_yet(field, &text)),
+        None if text == "resolve" => return Err(not_yet(field, &text)),
         _ => return Err(invalid()),
     }
     Ok(())
+}
+
+/// Methods that name the server themselves know neither.
+fn supports(level: &UpstreamLevel, field: Field<'_>, parameter: &str) -> Parsed<()> {
+    match level.balance {
+        Some(Balance::IpHash | Balance::Hash | Balance::HashConsistent | Balance::Random(_)) => {
+            Err(field.error(format!("balancing method does not support parameter \"{parameter}\"")))
+        }
+        Some(Balance::RoundRobin | Balance::LeastConn | Balance::LeastTime(_)) | None => Ok(()),
+    }
 }
 
 fn not_yet(field: Field<'_>, text: &str) -> Box<Diagnostic> {

@@ -42,7 +42,6 @@ const NOT_YET: &[&str] = &[
     "uid_reset",
     "uid_set",
     "upstream_last_server_name",
-    "upstream_queue_time",
 ];
 
 /// nginx's variables that people write most, for suggestions.

@@ -22,21 +22,27 @@ impl Exchange {
         let Some(proxy) = self.proxy_settings(&generation) else { return };
         let Some(group) = self.find_group(proxy, &generation, link, ctx) else { return };
         let now = ctx.now.instant;
-        let began = *self.proxy.began.get_or_insert(now);
-        let exhausted =
-            proxy.next_upstream.tries_max > 0 && self.proxy.tries >= proxy.next_upstream.tries_max;
-        let total = proxy.next_upstream.timeout_total;
-        let late = self.proxy.tries > 0 && !total.is_zero() && now > began + total;
-        let chosen =
-            if exhausted || late { None } else { group.borrow_mut().choose(&mut self.proxy.pick, now) };
+        if self.proxy.began.is_none() {
+            self.proxy.began = Some(now);
+            self.proxy.tries_max = group.borrow_mut().tries_max(&proxy.next_upstream, now);
+            self.prepare_choice(&group, ctx);
+        }
+        let chosen = group.borrow_mut().choose(&mut self.proxy.pick, &mut ctx.random, now);
         let stale = group.borrow_mut().take_stale();
         stale.into_iter().for_each(|id| close_idle(id, ctx));
-        let Some(server) = chosen else { return self.no_server_left(&group, link, ctx) };
+        let Some(server) = chosen else {
+            if !self.wait_in_queue(&group, link, ctx) {
+                self.no_server_left(&group, link, ctx);
+            }
+            return;
+        };
         self.proxy.tries += 1;
         let address = group.borrow().address(server).cloned();
         self.open_try(address, ctx);
+        self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
         let pooled = if proxy.bind.is_some() { None } else { group.borrow_mut().pool.take(server) };
+        self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
             Some(conn) => self.proxy.conn = Some(conn),
@@ -53,6 +59,7 @@ impl Exchange {
             name: "".into(),
             status: None,
             started: ctx.now.instant,
+            queued_us: self.queued_us(ctx.now.instant),
             connect_us: Some(0),
             header_us: None,
             response_us: None,
@@ -126,21 +133,17 @@ impl Exchange {
         }
     }
 
+    /// As nginx does it, this is a try of its own, at the group: `127.0.0.1:81, backend` in `$upstream_addr`.
     fn no_server_left(&mut self, group: &RefCell<Group>, link: &mut Link, ctx: &mut Context) {
-        let error = match self.proxy.fault {
-            Some(error) => error,
-            None => {
-                self.open_try(None, ctx);
-                if let Some(attempt) = self.facts.tries.last_mut() {
-                    attempt.name.clone_from(&group.borrow().name);
-                    attempt.connect_us = None;
-                    attempt.response_us = Some(0);
-                    attempt.status = Some(UpstreamError::NoLiveServers.status());
-                }
-                self.log_error(crate::command::Level::Error, &UpstreamError::NoLiveServers, ctx);
-                UpstreamError::NoLiveServers
-            }
-        };
+        let error = UpstreamError::NoLiveServers;
+        self.open_try(None, ctx);
+        if let Some(attempt) = self.facts.tries.last_mut() {
+            attempt.name.clone_from(&group.borrow().name);
+            attempt.connect_us = None;
+            attempt.response_us = Some(0);
+            attempt.status = Some(error.status());
+        }
+        self.log_error(crate::command::Level::Error, &error, ctx);
         self.stage = Stage::Proxy;
         self.fail_status(error.status(), link, ctx);
     }
@@ -153,13 +156,16 @@ impl Exchange {
         {
             attempt.response_us.get_or_insert(now.as_micros() - attempt.started.as_micros());
         }
+        self.note_end(outcome, ctx);
         let seat = self.proxy.seat.take();
-        if let Some(seat) = &seat
-            && seat.group.borrow_mut().settle(seat.server, outcome, now)
-        {
-            let doing = self.proxy.phase.words();
-            let text = format_args!("upstream server temporarily disabled while {doing}");
-            self.log_error(crate::command::Level::Warn, &text, ctx);
+        if let Some(seat) = &seat {
+            let out = seat.group.borrow_mut().settle(seat.server, outcome, now);
+            if out {
+                let doing = self.proxy.phase.words();
+                let text = format_args!("upstream server temporarily disabled while {doing}");
+                self.log_error(crate::command::Level::Warn, &text, ctx);
+            }
+            ctx.wakes.extend(seat.group.borrow().first_waiting());
         }
         self.proxy.phase = Phase::Idle;
         self.proxy.request_ended = false;

@@ -24,23 +24,24 @@ impl Exchange {
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.status.get_or_insert(error.status());
         }
-        self.proxy.fault = Some(error);
         if self.head_sent || self.proxy.phase == Phase::Body {
             self.end_attempt(Outcome::Failure, false, ctx);
             self.reply.cut();
             self.stage = Stage::Reply;
             return;
         }
-        let generation = Rc::clone(&self.generation);
-        let may_retry = self
-            .proxy_settings(&generation)
-            .is_some_and(|proxy| self.may_retry(proxy.next_upstream.covers(error), &proxy.next_upstream));
-        let outcome = if dead_in_pool { Outcome::Neutral } else { Outcome::Failure };
         if dead_in_pool {
             self.proxy.tries = self.proxy.tries.saturating_sub(1);
             self.let_server_be_tried_again();
+        } else {
+            self.note_failure(ctx);
         }
-        self.end_attempt(outcome, false, ctx);
+        let generation = Rc::clone(&self.generation);
+        let proxy = self.proxy_settings(&generation);
+        let may_retry = proxy.is_some_and(|proxy| {
+            self.may_retry(proxy.next_upstream.covers(error), &proxy.next_upstream, ctx)
+        });
+        self.end_attempt(if dead_in_pool { Outcome::Neutral } else { Outcome::Failure }, false, ctx);
         if may_retry {
             self.retry(link, ctx);
         } else {
@@ -71,16 +72,7 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return false };
         let next = &proxy.next_upstream;
-        if !next.statuses.contains(&status) {
-            return false;
-        }
-        let more = self
-            .proxy
-            .seat
-            .as_ref()
-            .is_some_and(|seat| seat.group.borrow_mut().usable(ctx.now.instant) > self.facts.tries.len())
-            && (next.tries_max == 0 || self.proxy.tries < next.tries_max);
-        if !more || !self.may_retry(true, next) {
+        if !next.statuses.contains(&status) || !self.may_retry(true, next, ctx) {
             return false;
         }
         let forgiving = matches!(status.0, 403 | 404);
@@ -90,11 +82,21 @@ impl Exchange {
         true
     }
 
-    fn may_retry(&self, covered: bool, next: &NextUpstream) -> bool {
-        let replayable = !self.proxy.body_gone;
-        let safe =
-            next.non_idempotent || !self.proxy.request_sent || self.facts.head.method().is_idempotent();
-        covered && replayable && safe
+    /// Whether the request may go to another server: something is left to be tried, the condition is one that was named, all of
+    /// the request is at hand, a second request does no harm, and the group can bear it.
+    fn may_retry(&mut self, covered: bool, next: &NextUpstream, ctx: &Context) -> bool {
+        let total = next.timeout_total;
+        let late = self.proxy.began.is_some_and(|began| !total.is_zero() && ctx.now.instant >= began + total);
+        // What is on its way to the kernel may be on its way to the server.
+        let sent =
+            self.proxy.request_sent || self.proxy.conn.as_ref().is_some_and(|conn| conn.link.is_sending());
+        let safe = next.non_idempotent || !sent || self.facts.head.method().is_idempotent();
+        let left = self.proxy.tries < self.proxy.tries_max;
+        if !(covered && left && !late && safe) || self.proxy.body_gone {
+            return false;
+        }
+        let limits = self.proxy.seat.as_ref().and_then(|seat| seat.group.borrow().policy.retry_budget);
+        self.proxy.budget.spend(limits)
     }
 
     fn retry(&mut self, link: &mut Link, ctx: &mut Context) {

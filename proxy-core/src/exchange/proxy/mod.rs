@@ -8,19 +8,28 @@
 //!                                       └─ 101 ─► Tunnel
 //! ```
 //! - [`dynamic`]: which servers there are, where only the request tells.
+//! - [`choose`]: what the choice goes by: keys, cookies, sessions.
+//! - [`queue`]: waiting for a server with room.
 //! - [`attempt`]: which server, which connection.
 //! - [`request`]: the head that it gets.
 //! - [`reply`]: what it answers.
+//! - [`budget`]: how many requests may be at a second server.
+//! - [`watch`]: what the group learns from that.
 //! - [`failure`]: whose fault it was, and whether another server is asked.
 
 pub(crate) mod attempt;
+mod budget;
+mod choose;
 mod dynamic;
 mod failure;
+mod queue;
 mod reply;
 mod request;
+mod watch;
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use super::context::Context;
@@ -35,7 +44,9 @@ use crate::http::framing::BodyFraming;
 use crate::time::{Instant, Millis};
 use crate::timer::Reason;
 use crate::upstream::{Group, Pick};
+use budget::BudgetShare;
 use dynamic::Waiting;
+use queue::Queued;
 
 /// What is known while upstreams are asked.
 #[derive(Debug, Default)]
@@ -51,6 +62,18 @@ pub(crate) struct ProxyRun {
     /// Whom it asks next.
     pick: Pick,
     tries: u32,
+    /// How many tries there may be: settled with the first.
+    tries_max: u32,
+    /// What `sticky` found in the request: a server's name, or a session's.
+    session: Vec<u8>,
+    /// The cookie that `sticky` sets: a whole line, or nothing.
+    pub(crate) cookie: Vec<u8>,
+    /// Its place in the queue, while or after it waited there.
+    queued: Option<Queued>,
+    /// Its share of the retry budget.
+    budget: BudgetShare,
+    /// The time of the present request at its server counts, though it is not known yet.
+    inflight: bool,
     /// When the first server was asked.
     began: Option<Instant>,
     /// Whether bytes of the request may have reached this server.
@@ -65,8 +88,6 @@ pub(crate) struct ProxyRun {
     pub(crate) upgrade_asked: bool,
     /// How much of a reply may wait, as the location and X-Accel-Buffering have it.
     room: Option<super::reply_body::Room>,
-    /// The last try's fault, for the status if there is no other server.
-    fault: Option<UpstreamError>,
 }
 
 /// A server that this exchange is counted at.
@@ -84,6 +105,8 @@ enum Phase {
     Idle,
     /// The name of the servers is being looked up.
     Resolving(Waiting),
+    /// There was no room at any server.
+    Queued(Queued),
     /// The connection is being made.
     Connecting,
     /// The request goes out and the head is awaited.
@@ -98,7 +121,7 @@ impl Phase {
     /// What nginx calls it in its error log.
     const fn words(self) -> &'static str {
         match self {
-            Self::Idle | Self::Resolving(_) | Self::Connecting => "connecting to upstream",
+            Self::Idle | Self::Resolving(_) | Self::Queued(_) | Self::Connecting => "connecting to upstream",
             Self::Exchanging => "reading response header from upstream",
             Self::Body | Self::Ended => "reading upstream",
         }
@@ -204,13 +227,18 @@ impl Exchange {
                         conn.link.set_deadline(SPILL_PATIENCE, Reason::Spill, ctx);
                     }
                 }
-                Phase::Idle | Phase::Resolving(_) | Phase::Exchanging | Phase::Body | Phase::Ended => {
-                    conn.link.deadline.clear();
-                }
+                Phase::Idle
+                | Phase::Resolving(_)
+                | Phase::Queued(_)
+                | Phase::Exchanging
+                | Phase::Body
+                | Phase::Ended => conn.link.deadline.clear(),
             }
         }
         if let Phase::Resolving(waiting) = self.proxy.phase {
             link.set_deadline_at(waiting.until, Reason::Resolve, ctx);
+        } else if let Phase::Queued(place) = self.proxy.phase {
+            link.set_deadline_at(place.wakes(ctx.now.instant), Reason::UpstreamQueue, ctx);
         } else if link.is_sending() && self.head_sent {
             if let Some(core) = self.core(&generation) {
                 link.set_deadline(core.send_timeout, Reason::ClientSend, ctx);
@@ -274,6 +302,7 @@ impl Exchange {
             | Reason::AuthDelay
             | Reason::RateLimit
             | Reason::Resolve
+            | Reason::UpstreamQueue
             | Reason::NameServer
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
@@ -288,7 +317,9 @@ impl Exchange {
     /// Ends the present attempt, if there is one, for reasons that are not the upstream's.
     pub(crate) fn abandon_upstream(&mut self, ctx: &mut Context) {
         self.stop_resolving(ctx);
+        self.stop_waiting();
         self.end_attempt(crate::upstream::Outcome::Neutral, false, ctx);
+        self.proxy.budget.give_back();
     }
 
     /// Forgets which servers were asked: the request goes to another location.

@@ -163,6 +163,7 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return };
         let status = head.status.unwrap_or_default();
+        self.note_head(status, ctx);
         if self.retry_for_status(status, link, ctx) {
             return;
         }
@@ -190,6 +191,7 @@ impl Exchange {
             self.body.set_mode(Mode::Discard, ctx);
         }
         self.write_proxied_head(head, &meta, framing, &generation, ctx);
+        self.learn_session(true, ctx);
         self.reply.begin(framing);
         self.proxy.phase = Phase::Body;
         self.take_body_at_hand(link, ctx);

@@ -160,6 +160,7 @@ impl Fixture {
             address: address.ok(),
             status: Some(Status(status)),
             started: self.facts.started,
+            queued_us: None,
             connect_us,
             header_us,
             response_us,

@@ -29,6 +29,7 @@ impl Facts {
                 Some(status) if status.0 > 0 => number(u64::from(status.0), out),
                 Some(_) | None => always(b"-", out),
             }),
+            Variable::UpstreamQueueTime => self.list(out, |attempt, out| duration(attempt.queued_us, out)),
             Variable::UpstreamConnectTime => self.list(out, |attempt, out| duration(attempt.connect_us, out)),
             Variable::UpstreamHeaderTime => self.list(out, |attempt, out| duration(attempt.header_us, out)),
             Variable::UpstreamResponseTime => {

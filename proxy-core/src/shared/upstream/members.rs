@@ -5,9 +5,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use spin::RwLockWriteGuard;
+use spin::{Once, RwLockWriteGuard};
 
-use super::{GroupState, Health, ServerState};
+use super::{GroupState, Health, Ring, ServerState};
 use crate::config::UpstreamServer;
 use crate::time::Instant;
 
@@ -18,6 +18,7 @@ pub struct Members {
     pub generation: u64,
     /// The servers, in the order of their `server` lines.
     pub servers: Box<[Member]>,
+    ring: Once<Ring>,
 }
 
 /// A server with its state.
@@ -43,6 +44,14 @@ pub enum Source {
 }
 
 impl Members {
+    /// Its servers' points for `hash … consistent`: made when they are asked for first, for all workers.
+    pub(crate) fn ring(&self) -> &Ring {
+        self.ring.call_once(|| {
+            let servers = self.servers.iter().filter(|member| !member.config.backup);
+            Ring::new(servers.map(|member| (&*member.config.name, member.config.weight)))
+        })
+    }
+
     /// The member of this id.
     #[must_use]
     pub fn by_id(&self, id: u64) -> Option<&Member> {
@@ -145,7 +154,7 @@ impl GroupState {
 
     pub(super) fn swap(&self, members: &mut RwLockWriteGuard<'_, Arc<Members>>, list: Vec<Member>) {
         let generation = members.generation + 1;
-        **members = Arc::new(Members { generation, servers: list.into() });
+        **members = Arc::new(Members { generation, servers: list.into(), ring: Once::new() });
         self.touch();
     }
 }

@@ -19,6 +19,7 @@
 
 pub mod budget;
 pub mod members;
+mod ring;
 pub mod server;
 
 use alloc::collections::BTreeMap;
@@ -30,6 +31,7 @@ use spin::{Mutex, RwLock};
 
 pub use budget::RetryBudget;
 pub use members::{Member, Members, Source};
+pub use ring::Ring;
 pub use server::{Health, ServerState};
 
 use crate::config::{Upstream, UpstreamServer};

@@ -45,12 +45,20 @@ pub struct ServerState {
     failures_in_a_row: AtomicU32,
     /// Average time to the head, in microseconds; 0 is unknown.
     header_us: AtomicU64,
+    /// Times that went into it.
+    samples: AtomicU32,
     /// Average time to the end of the reply, in microseconds; 0 is unknown.
     reply_us: AtomicU64,
     /// Requests that it was given.
     requests: AtomicU64,
     /// Failures in all.
     fails_total: AtomicU64,
+    /// When it was chosen, noted once in `fail_timeout`, in microseconds.
+    asked_us: AtomicU64,
+    /// Requests whose time is not known yet.
+    inflight: AtomicU32,
+    /// When they began, added up, in microseconds; wraps around.
+    inflight_since_us: AtomicU64,
 }
 
 /// The share of a new value in an average: one part in this many.
@@ -70,9 +78,13 @@ impl ServerState {
             ejections: AtomicU32::new(0),
             failures_in_a_row: AtomicU32::new(0),
             header_us: AtomicU64::new(0),
+            samples: AtomicU32::new(0),
             reply_us: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             fails_total: AtomicU64::new(0),
+            asked_us: AtomicU64::new(0),
+            inflight: AtomicU32::new(0),
+            inflight_since_us: AtomicU64::new(0),
         }
     }
 
@@ -237,14 +249,47 @@ impl ServerState {
         u32::try_from(elapsed * u64::from(WARM) / slow_start.0).unwrap_or(WARM).max(1)
     }
 
-    /// A head came after so many microseconds.
-    pub fn measure_header(&self, us: u64) {
+    /// A head came after so many microseconds. Returns how many were measured since the last ejection.
+    pub fn measure_header(&self, us: u64) -> u32 {
         average(&self.header_us, us);
+        self.samples.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// A reply ended after so many microseconds.
     pub fn measure_reply(&self, us: u64) {
         average(&self.reply_us, us);
+    }
+
+    /// It is being asked, for whoever measures times.
+    pub(crate) fn note_asked(&self, config: &UpstreamServer, now: Instant) {
+        let before = Instant::from_micros(self.asked_us.load(Ordering::Relaxed));
+        if now > before + config.fail_timeout {
+            self.asked_us.store(now.as_micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago it was asked last, in milliseconds, give or take a `fail_timeout`.
+    pub(crate) fn millis_unasked(&self, now: Instant) -> u64 {
+        now.millis_since(Instant::from_micros(self.asked_us.load(Ordering::Relaxed)))
+    }
+
+    /// A request begins whose time counts before it is known.
+    pub(crate) fn begin_inflight(&self, began: Instant) {
+        self.inflight_since_us.fetch_add(began.as_micros(), Ordering::Relaxed);
+        self.inflight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The time of such a request is known, or will never be.
+    pub(crate) fn end_inflight(&self, began: Instant) {
+        self.inflight.fetch_sub(1, Ordering::Relaxed);
+        self.inflight_since_us.fetch_sub(began.as_micros(), Ordering::Relaxed);
+    }
+
+    /// How long its requests have been under way, on average, in microseconds.
+    pub(crate) fn inflight_us(&self, now: Instant) -> u64 {
+        let count = u64::from(self.inflight.load(Ordering::Relaxed));
+        let began = self.inflight_since_us.load(Ordering::Relaxed).checked_div(count);
+        began.map_or(0, |began| now.as_micros().saturating_sub(began))
     }
 
     /// Counts a failure for the outliers. Returns how many there were in a row.
@@ -282,6 +327,7 @@ impl ServerState {
         self.ejections.store(count, Ordering::Relaxed);
         self.failures_in_a_row.store(0, Ordering::Relaxed);
         self.header_us.store(0, Ordering::Relaxed);
+        self.samples.store(0, Ordering::Relaxed);
         // It comes back gently, where it may.
         self.slow_since_us.store(until.as_micros(), Ordering::Relaxed);
         Some(until)

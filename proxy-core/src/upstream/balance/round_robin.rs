@@ -211,7 +211,8 @@ mod tests {
         assert_eq!(order(&mut group, 6, at(12), |_| Outcome::Success), "acabca");
         // The backup is asked only when all the others were.
         let mut pick = Pick::default();
-        let asked: Vec<_> = core::iter::from_fn(|| group.choose(&mut pick, at(30))).collect();
+        let asked: Vec<_> =
+            core::iter::from_fn(|| group.choose(&mut pick, &mut Random::new(1), at(30))).collect();
         assert_eq!((asked.len(), asked.last()), (4, Some(&3)));
     }
 
@@ -254,7 +255,7 @@ mod tests {
             let mut fails = alloc::vec![0; count];
             let (mut got, mut want) = (String::new(), String::new());
             for _ in 0..400 {
-                let Some(n) = group.choose(&mut Pick::default(), at(5)) else { break };
+                let Some(n) = group.choose(&mut Pick::default(), &mut random, at(5)) else { break };
                 let failed = random.next().is_multiple_of(40);
                 group.settle(n, if failed { Outcome::Failure } else { Outcome::Neutral }, at(5));
                 let expected = literal.next().expect("a server is left");
@@ -281,7 +282,7 @@ mod tests {
         // One of them tries it again, and the other waits for the verdict.
         let probe = |group: &mut Group| {
             let mut pick = Pick::default();
-            core::iter::from_fn(|| group.choose(&mut pick, at(12))).any(|n| n == 1)
+            core::iter::from_fn(|| group.choose(&mut pick, &mut Random::new(1), at(12))).any(|n| n == 1)
         };
         assert!(probe(&mut here));
         assert!(!probe(&mut there));
