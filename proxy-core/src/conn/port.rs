@@ -28,8 +28,8 @@ pub(crate) struct Port {
     pub(super) allowance_bytes: usize,
     /// The reply has ended, with these trailer lines.
     end: Option<Chunk>,
-    /// Bytes of the frames that heads went out in.
-    head_bytes: u64,
+    /// Bytes that are no body: the frames of heads, and the heads of all frames.
+    overhead_bytes: u64,
 }
 
 impl Link {
@@ -64,9 +64,9 @@ impl Link {
         }
     }
 
-    /// Bytes of the heads as they went out, where that is not the text's length.
-    pub(crate) fn framed_head_bytes(&self) -> Option<u64> {
-        self.port.as_ref().map(|port| port.head_bytes)
+    /// What went out that is no body, where that is not the head's length; as nginx counts it, in bytes.
+    pub(crate) fn overhead_bytes(&self) -> Option<u64> {
+        self.port.as_ref().map(|port| port.overhead_bytes)
     }
 
     /// Whether the client cannot get its reply any more. A socket's end means that; a stream's is only the request's.
@@ -134,11 +134,11 @@ impl Link {
             && self.port.as_ref().is_some_and(|port| port.end.as_ref().is_some_and(|end| end.is_empty()))
     }
 
-    /// Frames of so many bytes went out; `head` says that they held a head.
-    pub(crate) fn count_sent(&mut self, bytes: usize, head: bool) {
-        self.sent_bytes += bytes as u64;
-        if let Some(port) = self.port.as_mut().filter(|_| head) {
-            port.head_bytes += bytes as u64;
+    /// Frames went out, with so many bytes of body and so many of everything else.
+    pub(crate) fn count_sent(&mut self, body_bytes: usize, overhead_bytes: usize) {
+        self.sent_bytes += (body_bytes + overhead_bytes) as u64;
+        if let Some(port) = &mut self.port {
+            port.overhead_bytes += overhead_bytes as u64;
         }
     }
 

@@ -82,7 +82,7 @@ impl Exchange {
         self.abandon_upstream(ctx);
         let sent = link.sent_bytes() - self.sent_before;
         self.facts.reply.bytes_sent = sent;
-        let head_bytes = link.framed_head_bytes().unwrap_or(self.head_bytes);
+        let head_bytes = link.overhead_bytes().unwrap_or(self.head_bytes);
         self.facts.reply.body_bytes_sent = sent.saturating_sub(head_bytes);
         self.drop_filters(ctx);
         self.write_access_logs(ctx);

@@ -309,9 +309,12 @@ impl Http2 {
     /// A stream has come to its end, or has to.
     fn end(&mut self, id: u32, ctx: &mut Context) {
         let Some(stream) = self.streams.remove(id) else { return };
-        // As nginx: an end without END_STREAM is our failure; a request whose rest nobody wants is not.
+        // As nginx: an end without END_STREAM is our failure, unless the client was too slow or `return 444` meant it; a
+        // request whose rest nobody wants is none.
+        let meant = stream.link.broken() == Some(IoError::TIMED_OUT)
+            || stream.exchange.facts.reply.status == Status::CLOSE;
         if !stream.output_closed {
-            self.output.reset(id, ErrorCode::Internal);
+            self.output.reset(id, if meant { ErrorCode::Protocol } else { ErrorCode::Internal });
         } else if !stream.input_closed {
             self.output.reset(id, ErrorCode::NoError);
         }

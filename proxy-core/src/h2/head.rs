@@ -245,7 +245,7 @@ fn write_field(text: &mut Vec<u8>, fields: &mut Vec<Field>, id: HeaderId, name: 
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::{String, ToString};
+    use alloc::string::String;
 
     use super::*;
 
@@ -348,7 +348,7 @@ mod tests {
         ] {
             let mut fields = GET;
             fields[place].1 = value;
-            assert_eq!(built(&fields).0, Some(error), "{} {value}", fields[place].0.to_string());
+            assert_eq!(built(&fields).0, Some(error), "{} {value}", fields[place].0);
         }
         for missing in 0..3 {
             let mut fields = GET.to_vec();

@@ -24,8 +24,8 @@ use crate::exchange::Exchange;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::phases::find_server;
 use crate::h1::HeadLimits;
-use crate::http::Method;
 use crate::http::framing::BodyFraming;
+use crate::http::{Method, Span};
 
 /// How much of a block is gathered at least, in bytes, whatever `large_client_header_buffers` says.
 const BLOCK_BYTES_MIN: usize = frame::PAYLOAD_BYTES_MAX;
@@ -237,7 +237,7 @@ impl Http2 {
         facts.head.bytes = ctx.take_scratch();
         facts.conn_requests = self.requests;
         facts.started = ctx.now.instant;
-        facts.request_length = (frame::HEAD_BYTES + block_bytes) as u64;
+        facts.request_length = block_bytes as u64;
         let method = facts.head.method();
         exchange.method = if built.extended { Method::Get } else { method };
         let mut link = Link::of_stream(key);
@@ -253,6 +253,10 @@ impl Http2 {
         let expected =
             exchange.meta.framing.length().filter(|_| begun.is_ok() && !built.extended && !end_stream);
         if let Err(error) = begun {
+            if !matches!(error, ClientError::MissingHost | ClientError::InvalidContentLength) {
+                // nginx has no request line before all of its parts are found to be good.
+                exchange.facts.head.line = Span::default();
+            }
             exchange.fail_client(error, &mut link, ctx);
         }
         self.streams.push(Box::new(Stream {

@@ -106,7 +106,7 @@ impl Output {
         stream.output_closed = ends;
         stream.send_window -= len as i64;
         self.window -= len as i64;
-        stream.link.count_sent(HEAD_BYTES + len, false);
+        stream.link.count_sent(len, HEAD_BYTES);
         FrameHead { len, kind: Kind::Data, flags, stream: stream.id }.write(&mut self.frames);
         if len <= COPY_BYTES_MAX {
             for chunk in data.chunks() {
@@ -133,7 +133,7 @@ impl Output {
             self.lines(trailers, false);
             self.end_block(start, flag::END_STREAM, stream.id);
         }
-        stream.link.count_sent(self.frames.len() - start, false);
+        stream.link.count_sent(0, self.frames.len() - start);
     }
 
     /// A head as HTTP/1 would have sent it, as HEADERS.
@@ -156,7 +156,7 @@ impl Output {
         let flags = if ends { flag::END_STREAM } else { 0 };
         stream.output_closed = ends;
         self.end_block(start, flags, stream.id);
-        stream.link.count_sent(self.frames.len() - start, true);
+        stream.link.count_sent(0, self.frames.len() - start);
     }
 
     /// Field lines, less those about a connection.

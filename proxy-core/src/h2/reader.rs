@@ -92,24 +92,7 @@ impl Reader {
                 State::Head => {
                     let Some(head) = self.gather(HEAD_BYTES, input) else { return Ok(None) };
                     let Some(head) = FrameHead::parse(&head) else { return Ok(None) };
-                    head.check()?;
-                    self.state = match head.kind {
-                        Kind::Data if head.has(flag::PADDED) && head.len == 0 => {
-                            return Err(ErrorCode::FrameSize);
-                        }
-                        Kind::Data if head.has(flag::PADDED) => State::Padding(head),
-                        Kind::Data => State::Data(head, head.len, 0),
-                        Kind::Headers
-                        | Kind::Priority
-                        | Kind::Reset
-                        | Kind::Settings
-                        | Kind::PushPromise
-                        | Kind::Ping
-                        | Kind::GoAway
-                        | Kind::WindowUpdate
-                        | Kind::Continuation
-                        | Kind::Unknown => State::Payload(head),
-                    };
+                    self.state = after(head)?;
                 }
                 State::Payload(head) => {
                     let Some(payload) = self.gather(head.len, input) else { return Ok(None) };
@@ -156,6 +139,26 @@ impl Reader {
         let part = input.split_to(len - self.gathered.len());
         self.gathered.extend_from_slice(&part);
         (self.gathered.len() == len).then(|| Chunk::from_vec(core::mem::take(&mut self.gathered)))
+    }
+}
+
+/// What follows a frame's head.
+fn after(head: FrameHead) -> Result<State, ErrorCode> {
+    head.check()?;
+    match head.kind {
+        Kind::Data if head.has(flag::PADDED) && head.len == 0 => Err(ErrorCode::FrameSize),
+        Kind::Data if head.has(flag::PADDED) => Ok(State::Padding(head)),
+        Kind::Data => Ok(State::Data(head, head.len, 0)),
+        Kind::Headers
+        | Kind::Priority
+        | Kind::Reset
+        | Kind::Settings
+        | Kind::PushPromise
+        | Kind::Ping
+        | Kind::GoAway
+        | Kind::WindowUpdate
+        | Kind::Continuation
+        | Kind::Unknown => Ok(State::Payload(head)),
     }
 }
 

@@ -58,6 +58,7 @@ impl Stream {
         if let Some(left) = &mut self.expected {
             *left = left.checked_sub(data.len() as u64).ok_or(ErrorCode::Protocol)?;
         }
+        self.exchange.facts.request_length += u64::from(counted);
         self.pending.push_compact(data);
         if end_stream { self.end_input() } else { Ok(()) }
     }
