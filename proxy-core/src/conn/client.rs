@@ -164,6 +164,11 @@ impl ClientConn {
                 true
             }
             Err(_) if self.requests == 0 && self.speaks_h2(&bytes, &generation) => {
+                if bytes.len() < PREFACE.len() {
+                    // Not before all of it is there: until then it may be anything.
+                    self.link.gather(&bytes);
+                    return self.wait_for_more(ctx);
+                }
                 self.begin_h2(bytes, &generation, ctx)
             }
             Err(error) => {

@@ -13,7 +13,7 @@ use crate::exchange::context::{Context, Generation};
 use crate::exchange::reply_body::ReplyFraming;
 use crate::exchange::respond::LocalReply;
 use crate::h1::encode::Lines;
-use crate::http::{Field, HeaderId, Method, ResponseHead, Status};
+use crate::http::{Field, HeaderId, Method, ResponseHead, Status, Version};
 
 /// What filters do to a reply's head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
