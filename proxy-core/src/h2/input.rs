@@ -298,10 +298,11 @@ impl Http2 {
             }
             return Ok(());
         };
-        let bytes = data.len();
-        match stream.take_data(data, counted, end_stream) {
+        let before = stream.pending.len();
+        let taken = stream.take_data(data, counted, end_stream);
+        self.pending_bytes += stream.pending.len() - before;
+        match taken {
             Ok(()) => {
-                self.pending_bytes += bytes;
                 self.mark_ready(id);
                 Ok(())
             }
