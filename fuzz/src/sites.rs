@@ -52,6 +52,12 @@ pub(crate) fn all() -> &'static [Arc<Config>] {
     SITES.get_or_init(|| TEXTS.iter().map(|text| Arc::new(site(text))).collect())
 }
 
+/// The site that speaks HTTP/2.
+pub(crate) fn http2() -> Arc<Config> {
+    static SITE: OnceLock<Arc<Config>> = OnceLock::new();
+    Arc::clone(SITE.get_or_init(|| Arc::new(site(HTTP2))))
+}
+
 fn site(text: &str) -> Config {
     let compiled = compiled(&[text.as_bytes()], None, true);
     let said: Vec<_> = compiled.diagnostics.iter().map(|d| d.headline(&compiled.sources)).collect();
@@ -147,5 +153,27 @@ http {
         proxy_buffer_size 512; proxy_buffers 2 512; proxy_busy_buffers_size 512; proxy_max_temp_file_size 0; proxy_read_timeout 1s;
         location / { proxy_pass http://10.0.0.1; client_body_buffer_size 8; proxy_ignore_headers X-Accel-Buffering; }
         location /exp/ { proxy_pass http://10.0.0.1/; proxy_set_header Host $http_host; proxy_set_header Connection ""; }
+    }
+}"#;
+
+/// Streams in every direction, in small portions.
+const HTTP2: &str = r#"
+error_log logs/error.log info;
+events { worker_connections 64; }
+http {
+    access_log logs/access.log combined;
+    http2 on; http2_max_concurrent_streams 6; http2_body_preread_size 300; http2_chunk_size 100;
+    server {
+        listen 80; server_name a.test;
+        client_body_buffer_size 64; client_max_body_size 4k; client_body_timeout 2s; client_header_timeout 2s;
+        send_timeout 2s; keepalive_timeout 5s; keepalive_requests 40; lingering_time 5s; lingering_timeout 1s;
+        proxy_connect_timeout 1s; proxy_send_timeout 2s; proxy_read_timeout 3s; proxy_pass_trailers on;
+        proxy_buffer_size 1k; proxy_buffers 2 1k; proxy_busy_buffers_size 1k; proxy_max_temp_file_size 16k; proxy_temp_file_write_size 1k;
+        location / { proxy_pass http://10.0.0.1; }
+        location /stream { proxy_pass http://10.0.0.2; proxy_request_buffering off; proxy_buffering off; client_max_body_size 0; }
+        location /ws/ { proxy_pass http://10.0.0.5:9000/; }
+        location /files/ { root /srv; }
+        location /go { return 301 /elsewhere; }
+        location /drop { return 444; }
     }
 }"#;

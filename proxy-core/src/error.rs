@@ -18,6 +18,8 @@ pub enum ClientError {
     InvalidVersion,
     /// A request without headers: HTTP/0.9.
     Http09,
+    /// A pseudo-header field of HTTP/2 that is unknown, repeated, late or missing.
+    InvalidPseudoHeader,
     /// A header line that is not `token: value`.
     InvalidHeader,
     /// No Host in HTTP/1.1.
@@ -78,6 +80,7 @@ impl ClientError {
             | Self::InvalidMethod
             | Self::InvalidUri
             | Self::Http09
+            | Self::InvalidPseudoHeader
             | Self::InvalidHeader
             | Self::MissingHost
             | Self::DuplicateHost
@@ -101,6 +104,7 @@ impl ClientError {
             | Self::Http09
             | Self::UriTooLong => " while reading client request line",
             Self::InvalidHeader
+            | Self::InvalidPseudoHeader
             | Self::MissingHost
             | Self::DuplicateHost
             | Self::InvalidHost
@@ -130,6 +134,7 @@ impl fmt::Display for ClientError {
             Self::InvalidUri => "client sent invalid URI",
             Self::InvalidVersion => "client sent invalid version",
             Self::Http09 => "client sent HTTP/0.9 request",
+            Self::InvalidPseudoHeader => "client sent invalid pseudo-header field",
             Self::InvalidHeader => "client sent invalid header line",
             Self::MissingHost => "client sent HTTP/1.1 request without \"Host\" header",
             Self::DuplicateHost => "client sent duplicate host header",

@@ -15,10 +15,10 @@ use crate::command::{
 use crate::config::Config;
 use crate::conn::{ClientConn, Link, name_server};
 use crate::dns::Secret;
-use crate::exchange::ConnFacts;
 pub use crate::exchange::Pools;
 use crate::exchange::context::{Conn, Context, Generation};
 use crate::exchange::proxy::attempt::{close_idle, retire};
+use crate::exchange::{ConnFacts, Exchange};
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
@@ -47,7 +47,7 @@ impl Worker {
         let ctx = &mut self.ctx;
         let id = ConnId(ctx.conns.insert(Conn::Driven));
         ctx.tally.accepted += 1;
-        let full = ctx.conns.len() > ctx.generation.config.process.worker_connections as usize;
+        let full = ctx.conns.len() - ctx.streams > ctx.generation.config.process.worker_connections as usize;
         if full && !ctx.shed_idle_client() {
             ctx.conns.remove(id.0);
             ctx.log_worker_connections();
@@ -92,7 +92,7 @@ impl Worker {
                     // It was to wait for its next request: whatever comes means that it is of no use any more.
                     Some(Conn::Idle(_)) => self.drop_idle(conn),
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
-                    Some(Conn::Driven | Conn::Alarm(_)) | None => {}
+                    Some(Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
                 }
             }
             Completion::OpenFile { file, .. }
@@ -121,12 +121,7 @@ impl Worker {
     /// A name is known. Bounded by the clients there are: each waits for one name at the most.
     fn resolved(&mut self, id: ResolveId, answer: &names::Answer) {
         for client in self.ctx.names.answered(id) {
-            self.with_client(client, |client, ctx| {
-                if let Some(exchange) = &mut client.exchange {
-                    exchange.handle_resolved(id, answer, &mut client.link, ctx);
-                }
-                client.drive(ctx);
-            });
+            self.with_exchange(client, |exchange, link, ctx| exchange.handle_resolved(id, answer, link, ctx));
         }
     }
 
@@ -159,19 +154,25 @@ impl Worker {
 
     fn complete_upstream(&mut self, id: ConnId, completion: Completion) {
         let Some(Conn::Working { client }) = self.ctx.conns.get(id.0) else { return };
-        self.with_client(*client, |client, ctx| {
-            if let Some(exchange) = &mut client.exchange {
-                exchange.handle_upstream(id, completion, &mut client.link, ctx);
-            }
-            client.drive(ctx);
+        self.with_exchange(*client, |exchange, link, ctx| {
+            exchange.handle_upstream(id, completion, link, ctx);
         });
     }
 
     fn complete_file(&mut self, file: FileId, completion: Completion) {
         let Some(owner) = self.ctx.files.get(file.0).copied() else { return };
-        self.with_client(owner.client, |client, ctx| {
+        self.with_exchange(owner.client, |exchange, _, _| exchange.handle_file(owner.role, file, completion));
+    }
+
+    /// Finds the exchange of a connection or a stream, lets `act` tell it something, and drives its connection.
+    fn with_exchange(&mut self, id: ConnId, act: impl FnOnce(&mut Exchange, &mut Link, &mut Context)) {
+        if let Some(Conn::Stream { client, id: stream }) = self.ctx.conns.get(id.0) {
+            let stream = *stream;
+            return self.with_client(*client, |client, ctx| client.drive_stream(stream, id, act, ctx));
+        }
+        self.with_client(id, |client, ctx| {
             if let Some(exchange) = &mut client.exchange {
-                exchange.handle_file(owner.role, file, completion);
+                act(exchange, &mut client.link, ctx);
             }
             client.drive(ctx);
         });
@@ -221,6 +222,10 @@ impl Worker {
                         client.handle_timeout(reason, ctx);
                     }
                 }),
+                Some(Conn::Stream { client, id: stream }) => {
+                    let (client, stream) = (*client, *stream);
+                    self.with_client(client, |client, ctx| client.handle_stream_timeout(stream, id, ctx));
+                }
                 Some(Conn::Working { client }) => {
                     let client = *client;
                     self.expire_upstream(id, client, now.instant);
@@ -242,12 +247,10 @@ impl Worker {
     }
 
     fn expire_upstream(&mut self, id: ConnId, client: ConnId, now: Instant) {
-        self.with_client(client, |client, ctx| {
-            let Some(exchange) = &mut client.exchange else { return };
+        self.with_exchange(client, |exchange, link, ctx| {
             let Some(conn) = exchange.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
             if let Some(reason) = conn.link.deadline.fired(&mut ctx.timers, id, now) {
-                exchange.handle_upstream_timeout(reason, &mut client.link, ctx);
-                client.drive(ctx);
+                exchange.handle_upstream_timeout(reason, link, ctx);
             }
         });
     }
@@ -274,8 +277,8 @@ impl Worker {
                     let place = new.config.listeners.iter().position(|new| new.address == old.address)?;
                     u32::try_from(place).ok().map(ListenerId)
                 });
-                if client.listener.is_none() && client.is_idle() {
-                    client.close(CloseHow::Graceful, ctx);
+                if client.listener.is_none() {
+                    client.leave(ctx);
                 }
             });
         }
@@ -294,9 +297,7 @@ impl Worker {
                 close_idle(ConnId(key), &mut self.ctx);
             }
             self.with_client(ConnId(key), |client, ctx| {
-                if client.is_idle() {
-                    client.close(CloseHow::Graceful, ctx);
-                }
+                client.leave(ctx);
             });
         }
         self.ctx.report_drained();

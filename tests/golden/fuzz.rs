@@ -20,9 +20,12 @@ use std::path::{Path, PathBuf};
 /// A target by its name.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 10] = [
     ("h1_request", bodies::h1_request::run),
     ("h1_response", bodies::h1_response::run),
+    ("h2_conn", bodies::h2_conn::run),
+    ("h2_frames", bodies::h2_frames::run),
+    ("hpack", bodies::hpack::run),
     ("chunked", bodies::chunked::run),
     ("uri", bodies::uri::run),
     ("conf", bodies::conf::run),

@@ -12,9 +12,21 @@ use proxy_core::http::Method;
 pub(crate) struct FirstReply {
     bytes: Vec<u8>,
     done: bool,
+    /// What was said before anything was heard, as far as it may be HTTP/2's preface.
+    said: Vec<u8>,
 }
 
 impl FirstReply {
+    /// The client says something. Returns all of it once it is HTTP/2's preface, and what follows.
+    pub(crate) fn preface(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        if !self.bytes.is_empty() || self.done || self.said.len() >= PREFACE.len() {
+            return None;
+        }
+        self.said.extend_from_slice(bytes);
+        self.said.starts_with(PREFACE).then(|| std::mem::take(&mut self.said))
+    }
+
     /// More bytes: asserts that they may begin a reply and are framed without doubt.
     pub(crate) fn hear(&mut self, bytes: &[u8]) {
         if self.done {

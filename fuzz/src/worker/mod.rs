@@ -4,6 +4,7 @@
 //! clock jumps. [`rig`] holds the worker to the rules; in the end everything is closed and nothing may be left.
 
 mod audience;
+pub(crate) mod h2_client;
 pub(crate) mod rig;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -21,7 +22,7 @@ const SOCKETS_MAX: usize = 24;
 
 /// What is done next. Choices count modulo what there is.
 #[derive(Arbitrary, Debug)]
-enum Action<'a> {
+pub(crate) enum Action<'a> {
     Accept(u8),
     /// Words of [`WORDS`] arrive.
     Say(u8, [u8; 4]),
@@ -66,7 +67,7 @@ pub fn run(input: &[u8]) {
 }
 
 /// The connection with number `choice` among those that this is true of.
-fn pick(rig: &Rig, choice: u8, of: impl Fn(&Socket) -> bool) -> Option<ConnId> {
+pub(crate) fn pick(rig: &Rig, choice: u8, of: impl Fn(&Socket) -> bool) -> Option<ConnId> {
     let fitting: Vec<ConnId> =
         rig.sockets.iter().filter(|(_, socket)| of(socket)).map(|(id, _)| *id).collect();
     (!fitting.is_empty()).then(|| fitting[usize::from(choice) % fitting.len()])
@@ -84,7 +85,7 @@ fn error(choice: u8) -> IoError {
     ERRORS.get(usize::from(choice)).copied().unwrap_or(IoError { errno: i32::from(choice) })
 }
 
-fn act(rig: &mut Rig, action: &Action<'_>) {
+pub(crate) fn act(rig: &mut Rig, action: &Action<'_>) {
     let receives = |socket: &Socket| socket.recv.is_some();
     let sends = |socket: &Socket| socket.send.is_some();
     let connects = |socket: &Socket| socket.connecting;
@@ -142,7 +143,7 @@ fn act(rig: &mut Rig, action: &Action<'_>) {
     }
 }
 
-fn send_all(rig: &mut Rig) {
+pub(crate) fn send_all(rig: &mut Rig) {
     for id in rig.sockets.keys().copied().collect::<Vec<_>>() {
         if rig.sockets.get(&id).is_some_and(|socket| socket.send.is_some()) {
             rig.sent(id, Ok(usize::MAX));

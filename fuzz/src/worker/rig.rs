@@ -17,6 +17,7 @@ use proxy_core::worker::{Pools, Worker};
 use super::super::h1_request::Requests;
 use super::super::message::{Event, Reader};
 use super::audience::FirstReply;
+use super::h2_client::Http2Client;
 
 /// Commands that one input may cause for each living connection, and at least.
 const COMMANDS_PER_CONN: usize = 8;
@@ -34,6 +35,7 @@ const LARGE_BLOCK_BYTES: usize = 4096;
 /// What goes out on a connection, as its other end reads it.
 enum Audience {
     Client(FirstReply),
+    Http2(Box<Http2Client>),
     Upstream(Reader<Requests>),
     NameServer,
 }
@@ -44,6 +46,7 @@ impl Audience {
         match self {
             Self::Client(reply) => reply.hear(bytes),
             Self::NameServer => {}
+            Self::Http2(client) => client.hear(bytes),
             Self::Upstream(reader) => {
                 reader.feed(bytes);
                 if let Some(Event::Error(error)) = reader.events.last() {
@@ -51,6 +54,30 @@ impl Audience {
                 }
             }
         }
+    }
+}
+
+impl Audience {
+    /// The other end says something: whoever begins with HTTP/2's preface is held to HTTP/2.
+    fn say(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Client(reply) => {
+                if let Some(said) = reply.preface(bytes) {
+                    let mut client = Box::<Http2Client>::default();
+                    client.say(&said);
+                    *self = Self::Http2(client);
+                }
+            }
+            Self::Http2(client) => client.say(bytes),
+            Self::Upstream(_) | Self::NameServer => {}
+        }
+    }
+}
+
+impl Socket {
+    /// Whether a client is at the other end.
+    pub(crate) const fn is_client(&self) -> bool {
+        matches!(self.audience, Audience::Client(_) | Audience::Http2(_))
     }
 }
 
@@ -176,6 +203,9 @@ impl Rig {
         let socket = self.sockets.get_mut(&id).unwrap();
         let room = socket.recv.take().unwrap();
         socket.ended = result.is_ok_and(<[u8]>::is_empty) && !socket.datagram || result.is_err();
+        if let Ok(bytes) = result {
+            socket.audience.say(bytes);
+        }
         let result = result.map(|bytes| self.filled(room, bytes));
         self.complete(Completion::Recv { conn: id, result });
     }

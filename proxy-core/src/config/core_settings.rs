@@ -35,6 +35,8 @@ pub struct CoreSettings {
     pub expires: Expires,
     /// The `client_body_*` family.
     pub client_body: ClientBody,
+    /// `http2_chunk_size` in bytes.
+    pub http2_chunk_bytes: usize,
     /// The `keepalive_*` family.
     pub keepalive: Keepalive,
     /// The `lingering_*` family.

@@ -37,6 +37,7 @@ impl Default for CoreSettings {
             add_trailers: Arc::new([]),
             expires: Expires::Off,
             client_body: ClientBody::default(),
+            http2_chunk_bytes: 8 * 1024,
             keepalive: Keepalive::default(),
             lingering: LingeringClose::default(),
             send_timeout: Millis::from_secs(60),
@@ -111,6 +112,7 @@ impl Default for Listener {
             send_buffer_bytes: None,
             deferred: false,
             keepalive: false,
+            http2: false,
             proxy_protocol: false,
             tls: false,
             default_server: ServerId(0),
@@ -135,6 +137,9 @@ impl Default for Server {
             underscores_in_headers: false,
             merge_slashes: true,
             tls: None,
+            http2: false,
+            http2_streams_max: 128,
+            http2_preread_bytes: 64 * 1024,
             origin: Origin::default(),
         }
     }

@@ -21,6 +21,8 @@ pub struct Listener {
     pub deferred: bool,
     /// `so_keepalive=on`
     pub keepalive: bool,
+    /// `http2`: HTTP/2 is spoken whatever the servers say.
+    pub http2: bool,
     /// `proxy_protocol`
     pub proxy_protocol: bool,
     /// `ssl`

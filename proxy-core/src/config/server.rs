@@ -37,6 +37,12 @@ pub struct Server {
     pub merge_slashes: bool,
     /// Its certificates and what else TLS needs; none where it has no certificate.
     pub tls: Option<Arc<TlsServer>>,
+    /// `http2`
+    pub http2: bool,
+    /// `http2_max_concurrent_streams`
+    pub http2_streams_max: u32,
+    /// `http2_body_preread_size` in bytes.
+    pub http2_preread_bytes: u32,
     /// Where the block stands.
     pub origin: Origin,
 }

@@ -96,6 +96,7 @@ variables! {
     ServerName = "server_name";
     ServerPort = "server_port";
     ServerProtocol = "server_protocol";
+    Http2 = "http2";
     Status = "status";
     TcpInfoRtt = "tcpinfo_rtt";
     TimeIso8601 = "time_iso8601";

@@ -5,7 +5,8 @@
 //!            ▼                                      │
 //! accept ─► Waiting ─► ReadingHead ─► Exchanging ───┤
 //!              │            │                       ├─► Lingering ─► closed
-//!              └── closed ──┴─ (error: Exchanging) ─┘
+//!              ├── closed ──┴─ (error: Exchanging) ─┤
+//!              └── HTTP/2's preface ─► Http2 ───────┘
 //!
 //! accept on a TLS port ─► Handshake ─► Waiting
 //! ```
@@ -15,13 +16,15 @@ use alloc::rc::Rc;
 
 use super::Link;
 use crate::buf::Chunk;
-use crate::command::{CloseHow, Level, ListenerId, Room};
+use crate::command::{CloseHow, ConnId, Level, ListenerId, Room};
 use crate::config::{CoreSettings, Linger, Server, ServerId};
 use crate::error::ClientError;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::phases::find_server;
 use crate::exchange::{ConnFacts, Ending, Exchange, Stage};
 use crate::h1::{HeadLimits, Parsed, parse_request};
+use crate::h2::conn::{Fate, Http2, Http2Settings};
+use crate::h2::frame::PREFACE;
 use crate::http::framing::request_framing;
 use crate::http::{RequestHead, Span};
 use crate::route;
@@ -35,6 +38,8 @@ pub(crate) struct ClientConn {
     /// Its listener in the present configuration; none once a reload has dropped it.
     pub(crate) listener: Option<ListenerId>,
     pub(crate) exchange: Option<Box<Exchange>>,
+    /// What it is once its client has said that it speaks HTTP/2.
+    h2: Option<Box<Http2>>,
     pub(crate) state: State,
     /// Requests so far.
     requests: u64,
@@ -55,6 +60,7 @@ pub(crate) enum State {
     Waiting,
     ReadingHead,
     Exchanging,
+    Http2,
     Lingering,
     Closed,
 }
@@ -68,6 +74,7 @@ impl ClientConn {
             facts,
             listener,
             exchange: None,
+            h2: None,
             state,
             requests: 0,
             pipelined: false,
@@ -97,6 +104,10 @@ impl ClientConn {
                     let Stage::Done(ending) = exchange.stage else { break };
                     self.end_exchange(ending, ctx);
                 }
+                State::Http2 => {
+                    self.drive_h2(ctx);
+                    break;
+                }
                 State::Lingering => {
                     self.linger(ctx);
                     break;
@@ -120,8 +131,7 @@ impl ClientConn {
     }
 
     pub(super) fn default_server_id(&self, generation: &Generation) -> ServerId {
-        let listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
-        listener.map_or(ServerId::default(), |listener| listener.default_server)
+        default_server_id(self.listener, generation)
     }
 
     /// Looks for a head in what was read. Returns whether something moved.
@@ -143,7 +153,7 @@ impl ClientConn {
             self.link.set_deadline(server.client_header_timeout, Reason::ClientHeader, ctx);
         }
         ctx.ready_fields();
-        match parse_request(&bytes, &mut ctx.fields, &limits(server)) {
+        match parse_request(&bytes, &mut ctx.fields, &head_limits(server)) {
             Ok(Parsed::Partial) => {
                 self.link.gather(&bytes);
                 self.wait_for_more(ctx)
@@ -152,6 +162,14 @@ impl ClientConn {
                 self.link.put_back(bytes.slice(len..bytes.len()));
                 self.begin_exchange(head, len, &generation, ctx);
                 true
+            }
+            Err(_) if self.requests == 0 && self.speaks_h2(&bytes, &generation) => {
+                if bytes.len() < PREFACE.len() {
+                    // Not before all of it is there: until then it may be anything.
+                    self.link.gather(&bytes);
+                    return self.wait_for_more(ctx);
+                }
+                self.begin_h2(bytes, &generation, ctx)
             }
             Err(error) => {
                 self.begin_failed(&bytes, error, &generation, ctx);
@@ -334,8 +352,85 @@ impl ClientConn {
         self.link.want_recv(Room::Large, ctx);
     }
 
+    /// Whether this is HTTP/2's preface or its beginning, and this listener takes it.
+    #[cold]
+    fn speaks_h2(&self, bytes: &[u8], generation: &Generation) -> bool {
+        let listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
+        let wanted = listener.is_some_and(|listener| listener.http2)
+            || self.default_server(generation).is_some_and(|server| server.http2);
+        let common = bytes.len().min(PREFACE.len());
+        wanted && bytes.get(..common) == PREFACE.get(..common)
+    }
+
+    /// The client speaks HTTP/2; these are its first bytes.
+    fn begin_h2(&mut self, bytes: Chunk, generation: &Rc<Generation>, ctx: &mut Context) -> bool {
+        let Some(server) = self.default_server(generation) else { return false };
+        let settings = Http2Settings::of(server);
+        let level = (Rc::clone(generation), server.root);
+        ctx.tally.reading -= 1;
+        ctx.tally.waiting += 1;
+        self.state = State::Http2;
+        self.h2 = Some(Http2::new(Rc::clone(&self.facts), self.listener, settings, level, ctx));
+        self.link.put_back(bytes);
+        true
+    }
+
+    fn drive_h2(&mut self, ctx: &mut Context) {
+        let Some(h2) = &mut self.h2 else { return };
+        h2.set_listener(self.listener);
+        let fate = h2.drive(&mut self.link, ctx);
+        self.follow(fate, ctx);
+    }
+
+    fn handle_h2_timeout(&mut self, reason: Reason, ctx: &mut Context) {
+        let Some(h2) = &mut self.h2 else { return };
+        let fate = h2.handle_timeout(reason, &mut self.link, ctx);
+        self.follow(fate, ctx);
+    }
+
+    /// Does with the connection what its HTTP/2 half has come to.
+    fn follow(&mut self, fate: Fate, ctx: &mut Context) {
+        match fate {
+            Fate::Open => {}
+            Fate::Gone => self.close(CloseHow::Graceful, ctx),
+            Fate::Ended => {
+                self.last = self.h2.take().map(|h2| h2.last);
+                ctx.tally.waiting -= 1;
+                self.close_orderly(true, ctx);
+            }
+        }
+    }
+
+    /// Tells a stream's exchange something, and drives the connection.
+    pub(crate) fn drive_stream(
+        &mut self,
+        id: u32,
+        key: ConnId,
+        act: impl FnOnce(&mut Exchange, &mut Link, &mut Context),
+        ctx: &mut Context,
+    ) {
+        if let Some(h2) = &mut self.h2
+            && let Some(stream) = h2.streams.find(id, key)
+        {
+            act(&mut stream.exchange, &mut stream.link, ctx);
+            h2.mark_ready(id);
+            self.drive(ctx);
+        }
+    }
+
+    /// A deadline of a stream may have passed.
+    pub(crate) fn handle_stream_timeout(&mut self, id: u32, key: ConnId, ctx: &mut Context) {
+        if let Some(h2) = &mut self.h2 {
+            h2.handle_stream_timeout(id, key, ctx);
+            self.drive(ctx);
+        }
+    }
+
     /// A deadline has passed.
     pub(crate) fn handle_timeout(&mut self, reason: Reason, ctx: &mut Context) {
+        if self.state == State::Http2 {
+            return self.handle_h2_timeout(reason, ctx);
+        }
         match reason {
             Reason::ClientHeader if self.state == State::ReadingHead => {
                 let generation = Rc::clone(&ctx.generation);
@@ -382,13 +477,16 @@ impl ClientConn {
 
     /// Ends the connection now.
     pub(crate) fn close(&mut self, how: CloseHow, ctx: &mut Context) {
+        if let Some(mut h2) = self.h2.take() {
+            h2.abort(ctx);
+        }
         if let Some(mut exchange) = self.exchange.take() {
             exchange.close(&self.link, ctx);
             ctx.tally.writing -= 1;
             ctx.spare_exchange(exchange);
         } else {
             match self.state {
-                State::Handshake | State::Waiting | State::Lingering => ctx.tally.waiting -= 1,
+                State::Handshake | State::Waiting | State::Http2 | State::Lingering => ctx.tally.waiting -= 1,
                 State::ReadingHead => ctx.tally.reading -= 1,
                 State::Exchanging | State::Closed => {}
             }
@@ -403,18 +501,35 @@ impl ClientConn {
     }
 
     /// Whether it has had a reply.
-    pub(crate) const fn has_served(&self) -> bool {
-        self.requests > 0
+    pub(crate) fn has_served(&self) -> bool {
+        self.requests > 0 || self.h2.as_ref().is_some_and(|h2| h2.has_served())
     }
 
     /// Whether nothing is under way: a reload or a shutdown may close it.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Waiting | State::Handshake) && !self.link.has_input()
+        match &self.h2 {
+            Some(h2) => h2.is_idle() && !self.link.has_input(),
+            None => matches!(self.state, State::Waiting | State::Handshake) && !self.link.has_input(),
+        }
+    }
+
+    /// No more requests are wanted: ends it if nothing is under way.
+    pub(crate) fn leave(&mut self, ctx: &mut Context) {
+        if let Some(h2) = &mut self.h2 {
+            h2.leave();
+            self.drive(ctx);
+        } else if self.is_idle() {
+            self.close(CloseHow::Graceful, ctx);
+        }
     }
 }
 
 /// Everything between a parsed head and the phases.
-fn prepare(exchange: &mut Exchange, generation: &Generation, default: ServerId) -> Result<(), ClientError> {
+pub(crate) fn prepare(
+    exchange: &mut Exchange,
+    generation: &Generation,
+    default: ServerId,
+) -> Result<(), ClientError> {
     // The default server answers for a head that names none, and for errors before a name is known.
     find_server(exchange, generation, default);
     let meta = request_framing(&exchange.facts.head)?;
@@ -435,7 +550,14 @@ fn prepare(exchange: &mut Exchange, generation: &Generation, default: ServerId) 
     Ok(())
 }
 
-const fn limits(server: &Server) -> HeadLimits {
+/// The server for names that no other one has.
+pub(crate) fn default_server_id(listener: Option<ListenerId>, generation: &Generation) -> ServerId {
+    let listener = listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
+    listener.map_or(ServerId::default(), |listener| listener.default_server)
+}
+
+/// The bounds of a head.
+pub(crate) const fn head_limits(server: &Server) -> HeadLimits {
     let (number, bytes) = server.large_client_header_buffers;
     HeadLimits {
         line_bytes_max: bytes,

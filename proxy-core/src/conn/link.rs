@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::port::Port;
 use crate::buf::{Buf, Chain, Chunk};
 use crate::command::{CloseHow, Command, ConnId, IoError, Room};
 use crate::exchange::context::Context;
@@ -21,21 +22,23 @@ pub(crate) struct Link {
     /// The deadline in force.
     pub(crate) deadline: Deadline,
     /// Bytes that were read and not yet understood.
-    inbox: Chunk,
+    pub(super) inbox: Chunk,
     /// The beginning of a head whose end has not come yet; its end will be looked for in `inbox`.
     gathered: Vec<u8>,
-    ended: Option<Ended>,
-    receiving: bool,
-    out: Chain,
-    sending_bytes: usize,
+    pub(super) ended: Option<Ended>,
+    pub(super) receiving: bool,
+    pub(super) out: Chain,
+    pub(super) sending_bytes: usize,
     /// All bytes that the other end has taken.
-    sent_bytes: u64,
+    pub(super) sent_bytes: u64,
     /// All bytes that came.
-    received_bytes: u64,
-    broken: Option<IoError>,
+    pub(super) received_bytes: u64,
+    pub(super) broken: Option<IoError>,
     finish: Finish,
     /// What lies between the bytes here and those on the wire, where that is TLS.
     tls: Option<Box<Session>>,
+    /// Where an HTTP/2 stream carries the bytes.
+    pub(super) port: Option<Box<Port>>,
 }
 
 /// How the incoming direction ended.
@@ -73,6 +76,7 @@ impl Link {
             broken: None,
             finish: Finish::Open,
             tls: None,
+            port: None,
         }
     }
 
@@ -171,7 +175,9 @@ impl Link {
     pub(crate) fn want_recv(&mut self, room: Room, ctx: &mut Context) {
         if !self.receiving && self.ended.is_none() && self.inbox.is_empty() {
             self.receiving = true;
-            ctx.commands.push_back(Command::Recv { conn: self.id, room });
+            if self.port.is_none() {
+                ctx.commands.push_back(Command::Recv { conn: self.id, room });
+            }
         }
     }
 
@@ -228,6 +234,10 @@ impl Link {
 
     /// As [`flush`](Self::flush), but at most `bytes_max` bytes of it.
     pub(crate) fn flush_at_most(&mut self, bytes_max: usize, ctx: &mut Context) {
+        if let Some(port) = &mut self.port {
+            port.allowance_bytes = bytes_max;
+            return;
+        }
         if self.sending_bytes > 0 {
             return;
         }
@@ -300,6 +310,7 @@ impl Link {
     pub(crate) fn shutdown_when_sent(&mut self, ctx: &mut Context) {
         if self.finish == Finish::Open {
             self.finish = Finish::ShutdownWhenSent;
+            self.end_stream(&mut Chunk::empty());
         }
         self.flush(ctx);
     }
@@ -319,7 +330,7 @@ impl Link {
 
     /// Whether a `Send` is in flight.
     pub(crate) const fn is_sending(&self) -> bool {
-        self.sending_bytes > 0
+        self.sending_bytes > 0 || (self.port.is_some() && !self.out.is_empty())
     }
 
     /// Whether a `Recv` is in flight.
@@ -367,7 +378,9 @@ impl Link {
                 ctx.commands.push_back(Command::Send { conn: self.id, chain: farewell });
             }
         }
-        ctx.commands.push_back(Command::Close { conn: self.id, how });
+        if self.port.is_none() {
+            ctx.commands.push_back(Command::Close { conn: self.id, how });
+        }
     }
 }
 

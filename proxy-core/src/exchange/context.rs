@@ -76,6 +76,8 @@ pub(crate) struct Context {
     pub(crate) wakes: VecDeque<ConnId>,
     /// Clients that are connected.
     pub(crate) clients: usize,
+    /// Streams that are open on all of them.
+    pub(crate) streams: usize,
     pub(crate) draining: bool,
     drained: bool,
     /// The last connection is gone; said once all log lines are out.
@@ -185,6 +187,13 @@ pub(crate) enum Conn {
     Client(Box<ClientConn>),
     /// A client that is being driven at this moment.
     Driven,
+    /// A stream of a client's HTTP/2 connection.
+    Stream {
+        /// The connection.
+        client: ConnId,
+        /// The stream's number on it.
+        id: u32,
+    },
     /// An upstream's connection that works for an exchange of this client.
     Working { client: ConnId },
     /// An upstream's connection that waits in its pool.
@@ -241,6 +250,7 @@ impl Context {
             spare: Vec::new(),
             wakes: VecDeque::new(),
             clients: 0,
+            streams: 0,
             draining: false,
             drained: false,
             drained_due: false,
@@ -336,6 +346,7 @@ impl Context {
             Conn::Client(client) if client.is_idle() && client.has_served() => Some(key),
             Conn::Client(_)
             | Conn::Driven
+            | Conn::Stream { .. }
             | Conn::Working { .. }
             | Conn::Idle(_)
             | Conn::NameServer(_)

@@ -29,7 +29,8 @@ impl Exchange {
             self.stage = Stage::Done(Ending::Abort);
         } else if !self.keep_alive || unbounded || ctx.draining {
             self.stage = Stage::Done(Ending::Close);
-        } else if self.body.is_complete() {
+        } else if self.body.is_complete() || link.is_stream() {
+            // What a stream still brings is its connection's to drop.
             self.stage = Stage::Done(Ending::KeepAlive);
         } else {
             self.body.set_mode(Mode::Discard, ctx);
@@ -81,7 +82,8 @@ impl Exchange {
         self.abandon_upstream(ctx);
         let sent = link.sent_bytes() - self.sent_before;
         self.facts.reply.bytes_sent = sent;
-        self.facts.reply.body_bytes_sent = sent.saturating_sub(self.head_bytes);
+        let head_bytes = link.overhead_bytes().unwrap_or(self.head_bytes);
+        self.facts.reply.body_bytes_sent = sent.saturating_sub(head_bytes);
         self.drop_filters(ctx);
         self.write_access_logs(ctx);
         self.admissions.clear();

@@ -59,7 +59,7 @@ use crate::content::files::FileRun;
 use crate::error::ClientError;
 use crate::filter::FilterRun;
 use crate::filter::plan::Plan;
-use crate::http::framing::RequestMeta;
+use crate::http::framing::{BodyFraming, RequestMeta};
 use crate::http::{Method, Status};
 use crate::shared::Admission;
 use crate::time::Instant;
@@ -228,6 +228,12 @@ impl Exchange {
         self.meta = meta;
     }
 
+    /// As [`begin`](Self::begin) has it, but a stream brings the body, without framing.
+    pub(crate) fn frame_stream(&mut self, framing: BodyFraming) {
+        self.meta.framing = framing;
+        self.body = RequestBody::of_stream(framing);
+    }
+
     /// `keepalive_timeout`, `keepalive_requests` and `keepalive_time` of the location that answers have their say.
     pub(crate) fn limit_keep_alive(&mut self, core: &CoreSettings) {
         let keepalive = &core.keepalive;
@@ -336,7 +342,7 @@ impl Exchange {
         if self.body.is_complete() {
             link.want_recv(Room::Small, ctx);
         }
-        let gone = link.broken().is_some() || link.ended_early().is_some();
+        let gone = link.is_gone();
         if !gone {
             return false;
         }

@@ -132,7 +132,7 @@ impl Exchange {
         }
         self.body.set_mode(mode, ctx);
         if core::mem::take(&mut self.meta.expect_continue) && !self.body.is_complete() && !link.has_input() {
-            link.queue(crate::buf::Chunk::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+            link.queue_head(crate::buf::Chunk::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
             link.flush(ctx);
         }
     }

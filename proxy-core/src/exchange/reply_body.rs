@@ -27,6 +27,8 @@ pub(crate) enum ReplyFraming {
     Chunked,
     /// Until the connection closes.
     UntilClose,
+    /// Until the stream ends.
+    Stream,
 }
 
 /// What may be kept of a body that the client is slower to take than the source to give.
@@ -73,7 +75,10 @@ impl ReplyBody {
     pub(crate) fn push(&mut self, data: Chunk) {
         match self.framing {
             ReplyFraming::None => {}
-            ReplyFraming::Length(_) | ReplyFraming::Chunked | ReplyFraming::UntilClose => {
+            ReplyFraming::Length(_)
+            | ReplyFraming::Chunked
+            | ReplyFraming::UntilClose
+            | ReplyFraming::Stream => {
                 if self.spills() {
                     self.pending.push_compact(data)
                 } else {
@@ -227,6 +232,9 @@ impl ReplyBody {
                 encode::last_chunk(&mut ctx.scratch, &self.trailers);
                 let line = ctx.take_scratch();
                 link.queue(line);
+            }
+            if !self.cut {
+                link.end_stream(&mut self.trailers);
             }
             self.ended = true;
         }

@@ -16,6 +16,7 @@ use crate::buf::Chain;
 use crate::command::Room;
 use crate::config::ClientBody;
 use crate::conn::Link;
+use crate::conn::link::Ended;
 use crate::error::ClientError;
 use crate::h1::body::{BodyDecoder, Decoded};
 use crate::http::framing::BodyFraming;
@@ -50,6 +51,12 @@ impl RequestBody {
     pub(crate) fn new(framing: BodyFraming) -> Self {
         let complete = matches!(framing, BodyFraming::None | BodyFraming::Length(0));
         Self { decoder: BodyDecoder::new(framing), complete, ..Self::default() }
+    }
+
+    /// The body of a request on a stream, which has taken the framing off already.
+    pub(crate) fn of_stream(framing: BodyFraming) -> Self {
+        let whole = Self::new(framing);
+        if whole.complete { whole } else { Self { decoder: BodyDecoder::UntilClose, ..whole } }
     }
 
     /// Whether all of it was read from the client.
@@ -113,6 +120,10 @@ impl RequestBody {
         }
         while !self.complete && link.has_input() && self.has_room(settings) {
             self.decode(link, settings)?;
+        }
+        if self.decoder.ends_with_connection() && link.ended() == Some(Ended::Eof) {
+            // Only a stream's body ends so; that it has the length that was announced is the stream's affair.
+            self.complete = true;
         }
         self.spill_over(link, settings, ctx);
         if !self.complete && self.has_room(settings) {

@@ -71,12 +71,14 @@ impl Exchange {
     pub(crate) fn send_head(&mut self, link: &mut Link, ctx: &mut Context) {
         debug_assert!(!self.head_sent);
         let head_bytes = ctx.scratch.len();
-        self.reply.append_small(&mut ctx.scratch);
+        if !link.is_stream() {
+            self.reply.append_small(&mut ctx.scratch);
+        }
         let chunk = ctx.take_scratch();
         self.facts.reply.head = chunk.slice(0..head_bytes);
         self.head_bytes = head_bytes as u64;
         self.head_sent = true;
-        link.queue(chunk);
+        link.queue_head(chunk);
     }
 
     /// `return`

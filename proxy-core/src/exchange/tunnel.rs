@@ -10,8 +10,8 @@ use super::context::Context;
 use super::{Ending, Exchange, Stage};
 use crate::command::Room;
 use crate::conn::Link;
-use crate::http::ResponseHead;
 use crate::http::framing::ResponseMeta;
+use crate::http::{ResponseHead, Status};
 use crate::timer::Reason;
 use crate::upstream::Outcome;
 
@@ -38,6 +38,10 @@ impl Exchange {
         self.write_proxied_head(head, &meta, framing, &generation, ctx);
         self.reply.begin(framing);
         self.send_head(link, ctx);
+        if link.is_stream() {
+            // RFC 8441, section 5: this is what a 101 is there.
+            self.facts.reply.status = Status::OK;
+        }
         self.tunnel = Tunnel { moved: u64::MAX };
         self.stage = Stage::Tunnel;
     }

@@ -13,7 +13,7 @@ use crate::exchange::context::{Context, Generation};
 use crate::exchange::reply_body::ReplyFraming;
 use crate::exchange::respond::LocalReply;
 use crate::h1::encode::Lines;
-use crate::http::{Field, HeaderId, Method, ResponseHead, Status};
+use crate::http::{Field, HeaderId, Method, ResponseHead, Status, Version};
 
 /// What filters do to a reply's head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -231,6 +231,9 @@ impl Exchange {
 
     /// The framing of a body whose length filters have taken away.
     pub(crate) fn unknown_length_framing(&self, generation: &Generation) -> ReplyFraming {
+        if self.facts.head.version == Version::Http2 {
+            return ReplyFraming::Stream;
+        }
         let allowed = self.core(generation).is_none_or(|core| core.chunked_transfer_encoding);
         if self.client_takes_chunks() && allowed { ReplyFraming::Chunked } else { ReplyFraming::UntilClose }
     }

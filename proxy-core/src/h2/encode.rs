@@ -101,9 +101,8 @@ impl Encoder {
         }
     }
 
-    /// Adds a field. Its name may be in any case.
-    pub fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let id = HeaderId::from_token(name);
+    /// Adds a field. Its name, whose id is `id`, may be in any case.
+    pub fn field(&mut self, id: HeaderId, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         let habit = habit(id, value);
         let mut name_index = static_name(id).unwrap_or(0);
         if habit == Habit::Keep {
@@ -235,7 +234,12 @@ mod tests {
         let mut block = Vec::new();
         encoder.status(Status(302), &mut block);
         for (name, value) in fields {
-            encoder.field(name.as_bytes(), value.as_bytes(), &mut block);
+            encoder.field(
+                HeaderId::from_token(name.as_bytes()),
+                name.as_bytes(),
+                value.as_bytes(),
+                &mut block,
+            );
         }
         let mut text = String::new();
         let result = decoder.decode(&block, &mut |line| {
@@ -281,7 +285,7 @@ mod tests {
     fn secrets_enter_no_table() {
         let mut encoder = Encoder::default();
         let mut block = Vec::new();
-        encoder.field(b"Set-Cookie", b"secret", &mut block);
+        encoder.field(HeaderId::SetCookie, b"Set-Cookie", b"secret", &mut block);
         assert_eq!((block[0] & 0xf0, encoder.entries.len()), (0x10, 0));
     }
 }

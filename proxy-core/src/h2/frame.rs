@@ -124,11 +124,17 @@ impl FrameHead {
         })
     }
 
-    /// Writes a head.
-    pub fn write(self, out: &mut Vec<u8>) {
+    /// A head's bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; HEAD_BYTES] {
         let [_, .., a, b, c] = self.len.to_be_bytes();
         let [w, x, y, z] = self.stream.to_be_bytes();
-        out.extend_from_slice(&[a, b, c, self.kind.code(), self.flags, w, x, y, z]);
+        [a, b, c, self.kind.code(), self.flags, w, x, y, z]
+    }
+
+    /// Writes a head.
+    pub fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_bytes());
     }
 
     /// Whether it has a flag.

@@ -4,13 +4,23 @@
 //! 1. [`frame`]: frame heads in and out, the payloads that have a form;
 //! 2. [`huffman`], [`table`], [`decode`], [`encode`]: HPACK, both ways, with bounded tables;
 //! 3. [`head`]: decoded fields to the head of a request as HTTP/1 would have sent it;
-//! 4. [`flow`]: one direction's window;
+//! 4. [`reader`]: the byte stream cut into frames;
 //! 5. [`flood`]: what a client may do that costs it little and us something, each with a named limit.
+//!
+//! A connection puts them together: [`stream`], then [`conn`] with its halves [`input`] and [`output`]. The exchanges on
+//! it know none of this: each speaks to a link as if it had a connection for itself; see `conn/port.rs`.
 
+pub(crate) mod conn;
 pub mod decode;
 pub mod encode;
+pub mod flood;
 pub mod frame;
+pub mod head;
 pub mod huffman;
+mod input;
+mod output;
+pub mod reader;
+pub(crate) mod stream;
 pub mod table;
 
 /// What ends a stream or a connection (RFC 9113, section 7).

@@ -93,7 +93,7 @@ pub fn request_framing(head: &RequestHead) -> Result<RequestMeta, ClientError> {
         expect_continue: seen.expects_continue
             && head.version >= Version::Http11
             && !matches!(framing, BodyFraming::None | BodyFraming::Length(0)),
-        upgrade: seen.upgrade && !seen.h2c && seen.connection.upgrade && head.version == Version::Http11,
+        upgrade: seen.upgrade && !seen.h2c && seen.connection.upgrade && head.version >= Version::Http11,
         host: host(head, &target, seen.host)?,
         target,
         connection: seen.connection,

@@ -9,6 +9,7 @@ mod access;
 mod check;
 mod filter;
 mod headers;
+mod http2;
 mod http_core;
 mod known;
 mod limits;
@@ -208,6 +209,7 @@ impl Entry {
 const TABLES: &[&[Entry]] = &[
     process::ENTRIES,
     http_core::ENTRIES,
+    http2::ENTRIES,
     headers::ENTRIES,
     limits::ENTRIES,
     access::ENTRIES,

@@ -80,6 +80,7 @@ pub struct CoreLevel {
     pub early_hints: Option<Vec<Template>>,
     pub resolver: Option<ResolverId>,
     pub resolver_timeout: Option<Millis>,
+    pub http2_chunk_size: Option<usize>,
 }
 
 fn inherit_headers(
@@ -106,7 +107,7 @@ impl CoreLevel {
             keepalive_time lingering_close lingering_time lingering_timeout send_timeout
             reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
             absolute_redirect server_name_in_redirect port_in_redirect log_not_found limit_rate limit_rate_after
-            early_hints resolver resolver_timeout);
+            early_hints resolver resolver_timeout http2_chunk_size);
         inherit_headers(&mut self.add_headers, parent.add_headers.as_ref(), self.add_header_inherit);
         inherit_headers(&mut self.add_trailers, parent.add_trailers.as_ref(), self.add_trailer_inherit);
     }
@@ -126,6 +127,7 @@ impl CoreLevel {
             add_trailers: self.add_trailers.clone().map_or(default.add_trailers, Into::into),
             expires: self.expires.clone().unwrap_or(default.expires),
             client_body: self.client_body(env, default.client_body),
+            http2_chunk_bytes: self.http2_chunk_size.unwrap_or(default.http2_chunk_bytes),
             keepalive: self.keepalive(default.keepalive),
             lingering: LingeringClose {
                 when: self.lingering_close.unwrap_or(default.lingering.when),

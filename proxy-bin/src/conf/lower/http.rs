@@ -318,6 +318,9 @@ impl Lower<'_, '_> {
             underscores_in_headers: limits.underscores_in_headers.unwrap_or(default.underscores_in_headers),
             merge_slashes: limits.merge_slashes.unwrap_or(default.merge_slashes),
             tls,
+            http2: limits.http2.unwrap_or(default.http2),
+            http2_streams_max: limits.http2_max_concurrent_streams.unwrap_or(default.http2_streams_max),
+            http2_preread_bytes: limits.http2_body_preread_size.unwrap_or(default.http2_preread_bytes),
             origin,
         };
         (server, listens, names)

@@ -24,6 +24,7 @@ pub struct Listen {
     send_buffer_bytes: Option<u32>,
     deferred: bool,
     keepalive: bool,
+    http2: bool,
     proxy_protocol: bool,
     tls: bool,
     /// It sets something about the socket, which only one `listen` of an address may do.
@@ -59,6 +60,7 @@ fn plain(address: Address, span: Span) -> Listen {
         send_buffer_bytes: None,
         deferred: false,
         keepalive: false,
+        http2: false,
         proxy_protocol: false,
         tls: false,
         sets_socket: false,
@@ -80,12 +82,11 @@ pub fn listen(listens: &mut Vec<Listen>, call: &mut Call<'_, '_>) -> Parsed<()> 
     let text = field.arg.text();
     let wrong = |error: &str| field.error(format!("{error} in \"{text}\" of the \"listen\" directive"));
     let mut options = plain(Address::Unix("".into()), call.directive.span);
-    let mut http2 = false;
     for n in 1..call.args().len() {
-        http2 |= parameter(&mut options, call.arg(n))?;
+        parameter(&mut options, call.arg(n))?;
     }
-    if http2 {
-        return Err(field.error("HTTP/2 is known to nginx but ringgate does not support it yet"));
+    if options.http2 {
+        call.warn("the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead");
     }
     for endpoint in endpoints(&text).map_err(wrong)? {
         for address in address::resolve(&endpoint, 80, call.cx.env.resolve).map_err(wrong)? {
@@ -133,8 +134,8 @@ fn endpoints(text: &str) -> Result<Vec<Endpoint>, &'static str> {
     }
 }
 
-/// Sets one parameter; `true` for `http2`.
-fn parameter(listen: &mut Listen, field: Field<'_>) -> Parsed<bool> {
+/// Sets one parameter.
+fn parameter(listen: &mut Listen, field: Field<'_>) -> Parsed<()> {
     let text = field.arg.text();
     let invalid = || {
         let mut diagnostic = field.error(format!("invalid parameter \"{text}\""));
@@ -181,12 +182,12 @@ fn parameter(listen: &mut Listen, field: Field<'_>) -> Parsed<bool> {
             "ssl" => listen.tls = true,
             "quic" => return not_yet("HTTP/3 (the \"quic\" parameter)"),
             "multipath" => return not_yet("\"multipath\""),
-            "http2" => return Ok(true),
+            "http2" => listen.http2 = true,
             _ => return Err(invalid()),
         },
         Some(_) => return Err(invalid()),
     }
-    Ok(false)
+    Ok(())
 }
 
 /// `server_name name …;`
@@ -318,6 +319,7 @@ fn listener(cx: &mut Context<'_>, socket: &[(ServerId, &Listen, &[Name])]) -> Op
         deferred: set.deferred,
         keepalive: set.keepalive,
         tls: socket.iter().any(|(_, listen, _)| listen.tls),
+        http2: socket.iter().any(|(_, listen, _)| listen.http2),
         proxy_protocol: socket.iter().any(|(_, listen, _)| listen.proxy_protocol),
         default_server: default.map_or(*first_server, |(id, _)| id),
         names: names(cx, socket, &first.address).build(),

@@ -14,6 +14,7 @@ pub mod core;
 pub mod error_page;
 pub mod filter;
 pub mod http;
+pub mod http2;
 pub mod level;
 pub mod limits;
 pub mod listen;

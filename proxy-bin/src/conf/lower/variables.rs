@@ -19,7 +19,6 @@ const NOT_YET: &[&str] = &[
     "fastcgi_path_info",
     "fastcgi_script_name",
     "gzip_ratio",
-    "http2",
     "http3",
     "invalid_referer",
     "memcached_key",

@@ -213,7 +213,12 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
             conn.requests += 1;
             Some(conn)
         }
-        Conn::Client(_) | Conn::Driven | Conn::Working { .. } | Conn::NameServer(_) | Conn::Alarm(_) => None,
+        Conn::Client(_)
+        | Conn::Driven
+        | Conn::Stream { .. }
+        | Conn::Working { .. }
+        | Conn::NameServer(_)
+        | Conn::Alarm(_) => None,
     }
 }
 

@@ -154,7 +154,7 @@ impl Exchange {
         out.extend_from_slice(b"\r\n");
         ctx.scratch = out;
         let chunk = ctx.take_scratch();
-        link.queue(chunk);
+        link.queue_head(chunk);
         link.flush(ctx);
     }
 

@@ -7,7 +7,7 @@ use crate::access::credentials::Credentials;
 use crate::config::Variable;
 use crate::exchange::Facts;
 use crate::exchange::facts::Nested;
-use crate::http::HeaderId;
+use crate::http::{HeaderId, Version};
 
 impl Facts {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other families have the rest")]
@@ -22,6 +22,7 @@ impl Facts {
             Variable::IsArgs => always(if self.args.is_empty() { b"" } else { b"?" }, out),
             Variable::Request => unless_empty(head.line.of(&head.bytes), out),
             Variable::RequestMethod => unless_empty(head.method_text.of(&head.bytes), out),
+            Variable::Http2 => always(if head.version == Version::Http2 { b"h2c" } else { b"" }, out),
             Variable::ServerProtocol => head.method.is_some() && always(head.version.name().as_bytes(), out),
             Variable::ProxyAddXForwardedFor => self.forwarded_for(out),
             Variable::ContentLength => match head.value(HeaderId::ContentLength) {

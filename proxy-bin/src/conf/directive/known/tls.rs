@@ -1,4 +1,4 @@
-//! TLS, HTTP/2 and HTTP/3 directives that nginx knows and ringgate does not implement.
+//! TLS and HTTP/3 directives, and the few that size nginx's own HTTP/2 memory, that nginx knows and ringgate does not implement.
 
 use super::super::{Arity as A, Contexts as C, Entry};
 use super::{off_only, tunes};
@@ -7,18 +7,7 @@ use super::{off_only, tunes};
 pub(super) const ENTRIES: &[Entry] = &[
     tunes("http2_recv_buffer_size", C::HTTP, A::ONE),
     tunes("http2_pool_size", C::HS, A::ONE),
-    tunes("http2_max_concurrent_streams", C::HS, A::ONE),
-    tunes("http2_max_concurrent_pushes", C::HS, A::ONE),
-    tunes("http2_max_requests", C::HS, A::ONE),
-    tunes("http2_max_field_size", C::HS, A::ONE),
-    tunes("http2_max_header_size", C::HS, A::ONE),
-    tunes("http2_body_preread_size", C::HS, A::ONE),
     tunes("http2_streams_index_size", C::HS, A::ONE),
-    tunes("http2_recv_timeout", C::HS, A::ONE),
-    tunes("http2_idle_timeout", C::HS, A::ONE),
-    tunes("http2_chunk_size", C::HSL, A::ONE),
-    tunes("http2_push_preload", C::HSL, A::FLAG),
-    tunes("http2_push", C::HSL, A::ONE),
     tunes("ssl_password_file", C::HS, A::ONE),
     tunes("ssl_dhparam", C::HS, A::ONE),
     tunes("ssl_ecdh_curve", C::HS, A::ONE),
@@ -47,7 +36,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("ssl_reject_handshake", C::HS, A::FLAG),
     off_only("http3", C::HS, A::FLAG),
     tunes("http3_hq", C::HS, A::FLAG),
-    off_only("http2", C::HS, A::FLAG),
     tunes("quic_gso", C::HS, A::FLAG),
     tunes("quic_retry", C::HS, A::FLAG),
     tunes("http3_max_concurrent_streams", C::HS, A::ONE),
