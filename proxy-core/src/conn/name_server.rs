@@ -146,7 +146,12 @@ impl Conn {
     pub(crate) const fn name_server(&self) -> Option<&NameServerConn> {
         match self {
             Self::NameServer(conn) => Some(conn),
-            Self::Client(_) | Self::Driven | Self::Working { .. } | Self::Idle(_) | Self::Alarm(_) => None,
+            Self::Client(_)
+            | Self::Driven
+            | Self::Stream { .. }
+            | Self::Working { .. }
+            | Self::Idle(_)
+            | Self::Alarm(_) => None,
         }
     }
 }
@@ -155,7 +160,12 @@ impl Conn {
 pub(crate) fn stop_all(ctx: &mut Context) {
     let busy = ctx.conns.iter().filter_map(|(_, conn)| match conn {
         Conn::Alarm(alarm) => Some(Rc::clone(&alarm.resolver)),
-        Conn::Client(_) | Conn::Driven | Conn::Working { .. } | Conn::Idle(_) | Conn::NameServer(_) => None,
+        Conn::Client(_)
+        | Conn::Driven
+        | Conn::Stream { .. }
+        | Conn::Working { .. }
+        | Conn::Idle(_)
+        | Conn::NameServer(_) => None,
     });
     let busy: Vec<_> = busy.collect();
     busy.into_iter().for_each(|resolver| resolver.stop(ctx));
