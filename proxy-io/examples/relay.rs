@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 use proxy_core::command::{
     Address, CloseHow, Command, Completion, ConnId, ConnectOptions, Level, ListenerId, Peer, Report, Room,
 };
-use proxy_core::config::{Config, ErrorLogFile, Listener, LogSink, ServerId};
-use proxy_core::route::ServerNames;
+use proxy_core::config::{Config, ErrorLogFile, Listener, LogSink};
 use proxy_core::shared::Shared;
 use proxy_core::slab::Slab;
 use proxy_core::time::{Instant, Now};
@@ -120,19 +119,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let upstream = Address::Ip(upstream.parse()?);
     UPSTREAM.get_or_init(|| upstream);
     let mut config = Config::default();
-    config.listeners.push(Listener {
-        address: Address::Ip(listen.parse()?),
-        dual_stack: false,
-        backlog: 511,
-        receive_buffer_bytes: None,
-        send_buffer_bytes: None,
-        deferred: false,
-        keepalive: false,
-        proxy_protocol: false,
-        tls: false,
-        default_server: ServerId(0),
-        names: ServerNames::default(),
-    });
+    config.listeners.push(Listener { address: Address::Ip(listen.parse()?), ..Listener::default() });
     config.error_logs.push(ErrorLogFile { sink: LogSink::Stderr, level: Level::Notice });
     let bound = bind(&config, 1, None)?;
     let logs = Arc::new(Logs::open(&config)?);

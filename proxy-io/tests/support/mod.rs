@@ -15,8 +15,7 @@ use proxy_core::command::{
     Address, CloseHow, Command, Completion, ConnId, ConnectOptions, FileId, FileKind, Level, ListenerId,
     OpenMode, Peer, Report, ResolveId, Room,
 };
-use proxy_core::config::{Config, ErrorLogFile, Listener, LogFile, LogId, LogSink, ServerId, WorkerCount};
-use proxy_core::route::ServerNames;
+use proxy_core::config::{Config, ErrorLogFile, Listener, LogFile, LogId, LogSink, WorkerCount};
 use proxy_core::shared::Shared;
 use proxy_core::slab::Slab;
 use proxy_core::time::{Instant, Millis, Now};
@@ -399,19 +398,7 @@ pub fn config(hostname: &str, dir: &Path, address: Address, workers: usize) -> C
 }
 
 pub fn listener(address: Address) -> Listener {
-    Listener {
-        address,
-        dual_stack: false,
-        backlog: 511,
-        receive_buffer_bytes: None,
-        send_buffer_bytes: None,
-        deferred: false,
-        keepalive: true,
-        proxy_protocol: false,
-        tls: false,
-        default_server: ServerId(0),
-        names: ServerNames::default(),
-    }
+    Listener { address, keepalive: true, ..Listener::default() }
 }
 
 /// Waits for what another thread does in its own time.
