@@ -144,6 +144,7 @@ impl Pair {
                 | Command::ReadFile { .. }
                 | Command::WriteFile { .. }
                 | Command::CloseFile { .. }
+                | Command::Verify { .. }
                 | Command::Resolve { .. }) => unreachable!("{other:?} in plain proxying"),
             }
         }

@@ -36,6 +36,10 @@ pub struct FileId(pub Key);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResolveId(pub Key);
 
+/// A password being compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VerifyId(pub Key);
+
 /// A listening socket: its place in [`Config::listeners`](crate::config::Config).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u32);
@@ -184,6 +188,16 @@ pub enum Command {
         /// Which file.
         file: FileId,
     },
+    /// Call [`password::matches`](crate::access::password::matches), which takes long, on a thread that may be held up.
+    /// Answered by [`Completion::Verify`].
+    Verify {
+        /// The question's key.
+        id: VerifyId,
+        /// What the client says.
+        password: Box<[u8]>,
+        /// What the password file says.
+        stored: Box<[u8]>,
+    },
     /// Look a host name up. Answered by [`Completion::Resolve`].
     Resolve {
         /// The question's key.
@@ -241,6 +255,13 @@ pub enum Completion {
         chain: Chain,
         /// Nothing, on success.
         result: Result<(), IoError>,
+    },
+    /// The passwords were compared.
+    Verify {
+        /// The question's key.
+        id: VerifyId,
+        /// Whether it is the password; nothing if there was no thread for it.
+        matches: Option<bool>,
     },
     /// The name's addresses, or the reason why there are none.
     Resolve {

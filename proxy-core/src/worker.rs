@@ -98,6 +98,10 @@ impl Worker {
             Completion::OpenFile { file, .. }
             | Completion::ReadFile { file, .. }
             | Completion::WriteFile { file, .. } => self.complete_file(file, completion),
+            Completion::Verify { id, matches } => {
+                let Some(client) = self.ctx.verifying.remove(id.0) else { return };
+                self.with_exchange(client, |exchange, _, _| exchange.handle_verified(id, matches));
+            }
             Completion::Resolve { id, result } => {
                 let answer = names::Answer::of_system(result, self.ctx.now.instant);
                 self.resolved(id, &answer);
@@ -146,6 +150,7 @@ impl Worker {
                 | Completion::OpenFile { .. }
                 | Completion::ReadFile { .. }
                 | Completion::WriteFile { .. }
+                | Completion::Verify { .. }
                 | Completion::Resolve { .. } => {}
             }
             client.drive(ctx);

@@ -71,6 +71,7 @@ impl Engine for Relay {
             Completion::OpenFile { .. }
             | Completion::ReadFile { .. }
             | Completion::WriteFile { .. }
+            | Completion::Verify { .. }
             | Completion::Resolve { .. } => {}
         }
     }

@@ -33,10 +33,14 @@ pub(crate) static FILES: Threads = Threads::new("file", 2);
 /// For names: a resolver that does not answer holds its thread for many seconds, and must not hold up a file.
 pub(crate) static NAMES: Threads = Threads::new("resolve", 4);
 
+/// For passwords, which are slow to compare by design: all of them together hold up nothing but each other.
+pub(crate) static PASSWORDS: Threads = Threads::new("password", 2);
+
 /// Starts all helper threads that do not run yet. Not to be called by a worker: they would inherit its CPU.
 pub(crate) fn start() {
     FILES.start();
     NAMES.start();
+    PASSWORDS.start();
 }
 
 /// The queue is full, or the task panicked.

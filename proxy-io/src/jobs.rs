@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use proxy_core::access::password;
 use proxy_core::buf::Chain;
-use proxy_core::command::{Completion, FileId, FileInfo, IoError, OpenMode, ResolveId};
+use proxy_core::command::{Completion, FileId, FileInfo, IoError, OpenMode, ResolveId, VerifyId};
 
+use crate::blocking::PASSWORDS;
 use crate::conn::{BoxFuture, Shelf};
 use crate::control::Mailbox;
 use crate::file::{self, Handle};
@@ -99,6 +101,13 @@ impl Jobs {
         {
             *slot = None;
         }
+    }
+
+    pub(crate) fn verify(&mut self, id: VerifyId, password: Box<[u8]>, stored: Box<[u8]>) {
+        self.start(async move {
+            let matches = PASSWORDS.run(move || password::matches(&password, &stored)).await.ok();
+            Done::Other(Completion::Verify { id, matches })
+        });
     }
 
     pub(crate) fn resolve(&mut self, id: ResolveId, name: Arc<str>) {

@@ -157,11 +157,13 @@ fn files_are_opened_read_and_written() {
 }
 
 #[test]
-fn names_are_resolved() {
+fn names_are_resolved_and_passwords_compared() {
     for choice in CHOICES {
         let rig = Rig::new(choice, "console", 1);
         let mut client = rig.client();
         assert!(client.ask("resolve localhost").contains("127.0.0.1"));
+        assert_eq!(client.ask("verify secret $1$saltsalt$9xy1btjgzLYfb7hivXtC//").trim(), "Some(true)");
+        assert_eq!(client.ask("verify wrong $1$saltsalt$9xy1btjgzLYfb7hivXtC//").trim(), "Some(false)");
         assert!(!client.ask("resolve no.such.name.invalid").contains('['));
         drop(client);
         rig.finish();

@@ -201,7 +201,10 @@ impl Driver {
                 self.closed = true;
                 return false;
             }
-            other @ (Command::Connect { .. } | Command::WriteFile { .. } | Command::Resolve { .. }) => {
+            other @ (Command::Connect { .. }
+            | Command::WriteFile { .. }
+            | Command::Verify { .. }
+            | Command::Resolve { .. }) => {
                 panic!("nobody does {other:?} here")
             }
         };

@@ -268,6 +268,7 @@ impl World {
                 self.sent(conn, &text);
                 Completion::Send { conn, chain, result: Ok(taken) }
             }
+            Command::Verify { .. } => unreachable!("no password is asked for"),
             Command::Resolve { id, name } => {
                 self.notes.push(format!("?{name}"));
                 return self.answers.push((id, name));

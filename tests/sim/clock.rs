@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use proxy_core::command::{ConnId, FileId, ResolveId};
+use proxy_core::command::{ConnId, FileId, ResolveId, VerifyId};
 use proxy_core::time::{Instant, Now};
 
 /// What the future holds.
@@ -27,6 +27,8 @@ pub(crate) enum Event {
     File(FileId),
     /// A name was looked up.
     Resolved(ResolveId),
+    /// A password was compared.
+    Verified(VerifyId, bool),
     /// The process is told to drain.
     Shutdown,
 }

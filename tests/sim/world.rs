@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use proxy_core::access::password;
 use proxy_core::buf::Pool;
 use proxy_core::command::{Address, Command, Completion, IoError, ListenerId, Peer, Report, ResolveId};
 use proxy_core::config::Config;
@@ -204,6 +205,7 @@ impl<'a> World<'a> {
             Event::SendReady(conn) => self.net.send_ready(conn, &mut self.clock),
             Event::Stray(index) => self.net.take_stray(index),
             Event::File(file) => self.files.complete(file),
+            Event::Verified(id, matches) => Some(Completion::Verify { id, matches: Some(matches) }),
             Event::Resolved(id) => self.resolving.remove(&id).map(|()| {
                 let reason = "nobody resolves names here".to_owned();
                 Completion::Resolve { id, result: Err(proxy_core::command::ResolveError { reason }) }
@@ -288,6 +290,9 @@ impl<'a> World<'a> {
             Command::ReadFile { file, offset, len } => files.read(file, offset, len, clock),
             Command::WriteFile { file, offset, chain } => files.write(file, offset, chain, clock),
             Command::CloseFile { file } => files.close(file),
+            Command::Verify { id, password, stored } => {
+                clock.plan(1000, Event::Verified(id, password::matches(&password, &stored)));
+            }
             Command::Resolve { id, .. } => {
                 self.resolving.insert(id, ());
                 clock.plan(1000, Event::Resolved(id));

@@ -246,6 +246,7 @@ impl Rig {
             other @ (Completion::Connect { .. }
             | Completion::Recv { .. }
             | Completion::Send { .. }
+            | Completion::Verify { .. }
             | Completion::Resolve { .. }) => panic!("{other:?} is no answer to a file operation"),
         }
         self.complete(completion);
@@ -378,6 +379,11 @@ impl Rig {
                     FileOp::Write { chain } => Completion::WriteFile { file, chain, result: Ok(()) },
                 });
                 late.into_iter().for_each(|late| self.keep(late));
+            }
+            Command::Verify { id, password, stored } => {
+                // Comparing holds nobody up here: a fuzzer's time is its own.
+                let matches = Some(proxy_core::access::password::matches(&password, &stored));
+                self.keep(Completion::Verify { id, matches });
             }
             Command::Resolve { id, .. } => {
                 assert!(self.resolving.insert(id), "rule: resolve key {id:?} is in use");

@@ -125,6 +125,11 @@ impl Sources {
         self.by_path.get(path).copied()
     }
 
+    /// The directory of the main file: the first that was read.
+    pub fn directory(&self) -> Option<&Path> {
+        self.files.iter().find_map(SourceFile::path).and_then(Path::parent)
+    }
+
     /// The file with that number.
     pub fn file(&self, id: FileId) -> Option<&SourceFile> {
         self.files.get(id.0 as usize)

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::LocationId;
+use super::{LocationId, Template};
 use crate::access::table::AddressTable;
 use crate::command::Address;
 use crate::http::Method;
@@ -18,6 +18,26 @@ pub struct Access {
     pub delay: Millis,
     /// `allow` and `deny`
     pub rules: Option<Arc<AccessRules>>,
+    /// `auth_basic` with its file.
+    pub basic: Option<Arc<AuthBasic>>,
+}
+
+/// `auth_basic` and `auth_basic_user_file`
+#[derive(Clone, Debug)]
+pub struct AuthBasic {
+    /// The realm; one that comes out as `off` asks nobody.
+    pub realm: Template,
+    /// The file.
+    pub file: UserFilePath,
+}
+
+/// Where a password file is.
+#[derive(Clone, Debug)]
+pub enum UserFilePath {
+    /// Always here. Absolute.
+    Fixed(Arc<[u8]>),
+    /// Here for this request.
+    Computed(Template),
 }
 
 /// `allow` and `deny`: for each address the verdict of the first rule that holds it, if one does.

@@ -446,12 +446,6 @@ impl ClientConn {
                 }
                 self.drive(ctx);
             }
-            Reason::AuthDelay => {
-                if let Some(exchange) = &mut self.exchange {
-                    exchange.handle_auth_delay_over(&mut self.link, ctx);
-                }
-                self.drive(ctx);
-            }
             Reason::Resolve => {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.handle_resolve_timeout(&mut self.link, ctx);
@@ -464,7 +458,8 @@ impl ClientConn {
                 }
                 self.drive(ctx);
             }
-            Reason::LimitReq
+            Reason::AuthDelay
+            | Reason::LimitReq
             | Reason::RateLimit
             | Reason::NameServer
             | Reason::UpstreamConnect

@@ -200,6 +200,7 @@ pub(crate) fn handle_completion(id: ConnId, completion: Completion, ctx: &mut Co
         Completion::OpenFile { .. }
         | Completion::ReadFile { .. }
         | Completion::WriteFile { .. }
+        | Completion::Verify { .. }
         | Completion::Resolve { .. } => return,
     }
     resolver.obey(ctx);

@@ -71,6 +71,7 @@ impl FileRun {
             | Completion::Recv { .. }
             | Completion::Send { .. }
             | Completion::WriteFile { .. }
+            | Completion::Verify { .. }
             | Completion::Resolve { .. } => {}
         }
     }

@@ -29,6 +29,7 @@ pub(crate) fn page(status: Status, tokens: Option<&ServerTokens>) -> Chunk {
     let own = format!("{} {}", status.0, status.reason());
     let (title, heading, note) = match status.0 {
         302 => ("302 Found", "302 Found", ""),
+        401 => ("401 Authorization Required", "401 Authorization Required", ""),
         494 => ("400 Request Header Or Cookie Too Large", bad_request, "Request Header Or Cookie Too Large"),
         495 => ("400 The SSL certificate error", bad_request, "The SSL certificate error"),
         496 => {

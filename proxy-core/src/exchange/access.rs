@@ -16,12 +16,14 @@
 
 use alloc::rc::Rc;
 
+use super::auth_basic::PasswordRun;
 use super::context::{Context, Generation};
 use super::{Exchange, Stage};
-use crate::command::Level;
+use crate::command::{Completion, FileId, Level, VerifyId};
 use crate::config::Access;
 use crate::conn::Link;
 use crate::http::Status;
+use crate::time::Instant;
 use crate::timer::Reason;
 
 /// How far the access phase is.
@@ -31,6 +33,10 @@ pub(crate) struct AccessRun {
     check: Check,
     /// With `satisfy any`: what the request is refused with unless a later check allows it.
     refused: Option<Status>,
+    /// Until when a 401 is held back.
+    delayed_until: Option<Instant>,
+    /// What `auth_basic` waits for.
+    pub(super) password: PasswordRun,
 }
 
 /// The checks, in order.
@@ -39,6 +45,8 @@ enum Check {
     /// `allow` and `deny`
     #[default]
     Address,
+    /// `auth_basic`
+    Password,
     /// All have been asked.
     Done,
 }
@@ -46,7 +54,8 @@ enum Check {
 impl Check {
     const fn next(self) -> Self {
         match self {
-            Self::Address | Self::Done => Self::Done,
+            Self::Address => Self::Password,
+            Self::Password | Self::Done => Self::Done,
         }
     }
 }
@@ -61,7 +70,6 @@ pub(crate) enum Verdict {
     /// It refuses the request. With `satisfy any` another check may overrule 401 and 403; any other status is final.
     Denied(Status),
     /// It waits; the exchange is in a stage that the check has chosen, and [`Exchange::resume_access`] brings the answer.
-    #[expect(dead_code, reason = "no check that waits has landed yet")]
     Pending,
 }
 
@@ -71,6 +79,7 @@ impl Exchange {
         let Some(access) = self.location(generation).and_then(|location| location.access.as_ref()) else {
             return self.after_access(generation, link, ctx);
         };
+        debug_assert!(self.access.password.is_idle());
         self.access = AccessRun::default();
         self.ask_checks(access, generation, link, ctx);
     }
@@ -80,6 +89,7 @@ impl Exchange {
         while self.access.check != Check::Done {
             let verdict = match self.access.check {
                 Check::Address => self.check_address(access, ctx),
+                Check::Password => self.check_password(access, generation, link, ctx),
                 Check::Done => Verdict::Declined,
             };
             if !self.weigh(verdict, access, generation, link, ctx) {
@@ -90,7 +100,6 @@ impl Exchange {
     }
 
     /// The check that said [`Verdict::Pending`] has its answer; it must not say so again.
-    #[expect(dead_code, reason = "no check that waits has landed yet")]
     pub(crate) fn resume_access(&mut self, verdict: Verdict, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(access) = self.location(&generation).and_then(|location| location.access.as_ref()) else {
@@ -113,7 +122,8 @@ impl Exchange {
     ) -> bool {
         match verdict {
             Verdict::Allowed if access.satisfy_any => {
-                self.access = AccessRun { check: Check::Done, refused: None };
+                self.access.check = Check::Done;
+                self.challenge.clear();
                 self.after_access(generation, link, ctx);
                 return false;
             }
@@ -173,20 +183,47 @@ impl Exchange {
             return self.fail_status(status, link, ctx);
         }
         self.log_error(Level::Info, &"delaying unauthorized request", ctx);
-        link.set_deadline(access.delay, Reason::AuthDelay, ctx);
+        self.access.delayed_until = Some(ctx.now.instant + access.delay);
         self.stage = Stage::Access;
     }
 
-    /// The time that the exchange waits on purpose is over.
-    pub(crate) fn handle_auth_delay_over(&mut self, link: &mut Link, ctx: &mut Context) {
-        if self.stage == Stage::Access {
-            self.stage = Stage::Phases;
-            self.fail_status(Status::UNAUTHORIZED, link, ctx);
+    /// Goes on with what a check waited for; while there is nothing, the client may go away.
+    pub(crate) fn wait_in_access(&mut self, link: &mut Link, ctx: &mut Context) {
+        if let Some(until) = self.access.delayed_until {
+            if ctx.now.instant >= until {
+                link.deadline.clear_if(Reason::AuthDelay);
+                self.access.delayed_until = None;
+                self.stage = Stage::Phases;
+                return self.fail_status(Status::UNAUTHORIZED, link, ctx);
+            }
+            link.set_deadline_at(until, Reason::AuthDelay, ctx);
+            self.notice_client_gone(link, ctx);
+            return;
+        }
+        match self.pump_password(link, ctx) {
+            Verdict::Pending => {
+                self.notice_client_gone(link, ctx);
+            }
+            verdict @ (Verdict::Declined | Verdict::Allowed | Verdict::Denied(_)) => {
+                self.resume_access(verdict, link, ctx)
+            }
         }
     }
 
-    /// Nothing moves until the deadline; but the client may go away.
-    pub(crate) fn wait_in_access(&mut self, link: &mut Link, ctx: &mut Context) {
-        self.notice_client_gone(link, ctx);
+    /// A password was compared.
+    pub(crate) fn handle_verified(&mut self, id: VerifyId, matches: Option<bool>) {
+        self.access.password.handle_verified(id, matches);
+    }
+}
+
+impl AccessRun {
+    /// An operation on a file is complete.
+    pub(crate) fn handle_file(&mut self, file: FileId, completion: Completion) {
+        self.password.handle_file(file, completion);
+    }
+
+    /// Lets go of what is waited for.
+    pub(crate) fn close(&mut self, ctx: &mut Context) {
+        self.password.close(ctx);
     }
 }

@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::vars::Env;
 use super::{Exchange, Facts};
+use crate::access::users::{UserFiles, Verified};
 use crate::buf::{Chunk, Pool};
 use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report, ResolveId};
 use crate::config::{AccessLog, Config, LogId, LogSink, ResolverId, UpstreamId, ZoneId};
@@ -56,6 +57,10 @@ pub(crate) struct Context {
     pub(crate) pools: Pools,
     pub(crate) conns: Slab<Conn>,
     pub(crate) files: Slab<FileOwner>,
+    /// The clients whose passwords are being compared.
+    pub(crate) verifying: Slab<ConnId>,
+    pub(crate) user_files: UserFiles,
+    pub(crate) verified: Verified,
     /// Groups that are not in a configuration, and the names that are asked for.
     pub(crate) names: Names,
     /// Lookups that have ended, for whoever asked.
@@ -220,6 +225,8 @@ pub(crate) enum FileRole {
     Reply,
     /// A file that is served.
     Content,
+    /// A password file.
+    Users,
 }
 
 impl Context {
@@ -239,6 +246,9 @@ impl Context {
             pools,
             conns: Slab::default(),
             files: Slab::default(),
+            verifying: Slab::default(),
+            user_files: UserFiles::default(),
+            verified: Verified::new(secret.draw()),
             names: Names::default(),
             resolved: VecDeque::new(),
             secret,

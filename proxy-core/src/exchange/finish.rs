@@ -95,6 +95,7 @@ impl Exchange {
         self.body.close(ctx);
         self.reply.close(ctx);
         self.file.close(ctx);
+        self.access.close(ctx);
     }
 
     fn write_access_logs(&mut self, ctx: &mut Context) {

@@ -23,6 +23,7 @@
 //! part as far as it goes. Nothing here waits, and nothing is done twice.
 
 pub(crate) mod access;
+mod auth_basic;
 pub(crate) mod context;
 mod cookies;
 pub(crate) mod error_log;
@@ -107,6 +108,8 @@ pub(crate) struct Exchange {
     pub(crate) rewrite: RewriteRun,
     /// The checks of the access phase.
     pub(crate) access: AccessRun,
+    /// Whole WWW-Authenticate lines, for whatever reply it will be.
+    pub(crate) challenge: Vec<u8>,
     /// An index or a candidate of `try_files` was appended to the URI and belongs behind a regex location's `alias`.
     pub(crate) add_uri_to_alias: bool,
     pub(crate) internal: bool,
@@ -201,6 +204,7 @@ impl Exchange {
             carried: Carried::default(),
             rewrite: RewriteRun::default(),
             access: AccessRun::default(),
+            challenge: Vec::new(),
             add_uri_to_alias: false,
             internal: false,
             redirects_left: INTERNAL_REDIRECTS_MAX,
@@ -388,6 +392,7 @@ impl Exchange {
             FileRole::RequestBody => self.body.spill(),
             FileRole::Reply => self.reply.spill(),
             FileRole::Content => return self.file.handle(file, completion),
+            FileRole::Users => return self.access.handle_file(file, completion),
         };
         let Some(spill) = spill.filter(|spill| spill.is(file)) else { return };
         match completion {
@@ -397,6 +402,7 @@ impl Exchange {
             Completion::Connect { .. }
             | Completion::Recv { .. }
             | Completion::Send { .. }
+            | Completion::Verify { .. }
             | Completion::Resolve { .. } => {}
         }
     }

@@ -63,6 +63,7 @@ impl Exchange {
         }
         ctx.scratch.extend_from_slice(&self.proxy.cookie);
         ctx.scratch.extend_from_slice(&self.carried.lines);
+        ctx.scratch.extend_from_slice(&self.challenge);
         if !reply.etag.is_empty() && !core.replaces(HeaderId::Etag, reply.status) {
             match self.plan.treat(HeaderId::Etag, &reply.etag) {
                 Treat::Drop => {}
@@ -130,6 +131,7 @@ impl Exchange {
         }
         ctx.scratch.extend_from_slice(&self.proxy.cookie);
         ctx.scratch.extend_from_slice(&self.carried.lines);
+        ctx.scratch.extend_from_slice(&self.challenge);
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);

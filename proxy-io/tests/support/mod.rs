@@ -13,7 +13,7 @@ use std::time::Duration;
 use proxy_core::buf::{Chain, Chunk};
 use proxy_core::command::{
     Address, CloseHow, Command, Completion, ConnId, ConnectOptions, FileId, FileKind, Level, ListenerId,
-    OpenMode, Peer, Report, ResolveId, Room,
+    OpenMode, Peer, Report, ResolveId, Room, VerifyId,
 };
 use proxy_core::config::{Config, ErrorLogFile, Listener, LogFile, LogId, LogSink, WorkerCount};
 use proxy_core::shared::Shared;
@@ -143,6 +143,10 @@ impl Engine for Console {
                 }
                 Err(error) => self.file_done(&format!("error {}\n", error.errno)),
             },
+            Completion::Verify { matches, .. } => {
+                let Some(conn) = self.asked.take() else { return };
+                self.say(conn, &format!("{matches:?}\n"));
+            }
             Completion::Resolve { result, .. } => {
                 let Some(conn) = self.asked.take() else { return };
                 let text = result.map_or_else(|error| error.reason, |found| format!("{found:?}"));
@@ -211,6 +215,12 @@ impl Console {
     fn obey(&mut self, conn: ConnId, line: &str, now: Now) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
+            "verify" => {
+                self.asked = Some(conn);
+                let (password, stored) = rest.split_once(' ').unwrap();
+                let (password, stored) = (password.as_bytes().into(), stored.as_bytes().into());
+                self.commands.push_back(Command::Verify { id: VerifyId(conn.0), password, stored });
+            }
             "resolve" => {
                 self.asked = Some(conn);
                 let id = ResolveId(conn.0);

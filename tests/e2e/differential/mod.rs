@@ -43,6 +43,7 @@ macro_rules! files {
 
 files! {
     access
+    auth_basic
     errors
     files
     filters

@@ -36,6 +36,15 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("auth_delay", C::HSL, A::ONE, "How long a 401 is held back. Default: 0s.")
         .access(|level, call| store(&mut level.delay, call.first().millis())),
     Entry::new(
+        "auth_basic",
+        LEVELS,
+        A::ONE,
+        "Asks for a user and a password, with this realm; or `off`. Default: off.",
+    )
+    .access(|level, call| store(&mut level.realm, call.template(0))),
+    Entry::new("auth_basic_user_file", LEVELS, A::ONE, "The file with the users and their passwords.")
+        .access(|level, call| store(&mut level.user_file, lower::access::user_file(call))),
+    Entry::new(
         "limit_except",
         C::LOCATION,
         A::MORE1,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proxy_core::access::table::{AddressTableBuilder, Cidr};
-use proxy_core::config::{Access, AccessRules};
+use proxy_core::config::{Access, AccessRules, AuthBasic, Template, UserFilePath};
 use proxy_core::http::Method;
 use proxy_core::time::Millis;
 
@@ -21,6 +21,10 @@ pub struct AccessLevel {
     pub delay: Option<Millis>,
     /// `allow` and `deny`, in order; `true` allows.
     pub rules: Option<Vec<(Whom, bool)>>,
+    /// `auth_basic`
+    pub realm: Option<Template>,
+    /// `auth_basic_user_file`
+    pub user_file: Option<UserFilePath>,
 }
 
 /// Whom a rule is about.
@@ -37,17 +41,24 @@ pub enum Whom {
 impl AccessLevel {
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
-        inherit!(self, parent; satisfy_any delay rules);
+        inherit!(self, parent; satisfy_any delay rules realm user_file);
     }
 
     /// The settings; none where nothing is asked.
     pub fn finish(&self) -> Option<Arc<Access>> {
-        let rules = self.rules.as_deref()?;
-        Some(Arc::new(Access {
-            satisfy_any: self.satisfy_any.unwrap_or(false),
-            delay: self.delay.unwrap_or_default(),
-            rules: Some(Arc::new(compile(rules))),
-        }))
+        let rules = self.rules.as_deref().map(|rules| Arc::new(compile(rules)));
+        let basic = self.basic().map(Arc::new);
+        if rules.is_none() && basic.is_none() {
+            return None;
+        }
+        let satisfy_any = self.satisfy_any.unwrap_or(false);
+        Some(Arc::new(Access { satisfy_any, delay: self.delay.unwrap_or_default(), rules, basic }))
+    }
+
+    /// As in nginx neither of the two directives means anything without the other.
+    fn basic(&self) -> Option<AuthBasic> {
+        let realm = self.realm.clone().filter(|realm| realm.as_literal() != Some(b"off"))?;
+        Some(AuthBasic { realm, file: self.user_file.clone()? })
     }
 }
 
@@ -90,6 +101,26 @@ pub fn rule(level: &mut AccessLevel, call: &mut Call<'_, '_>, allow: bool) -> Pa
     };
     level.rules.get_or_insert_default().push((whom, allow));
     Ok(())
+}
+
+/// `auth_basic_user_file file;` — a relative name starts at the directory of the main file, unless it begins with a
+/// variable.
+///
+/// # Errors
+/// As nginx's script compiler.
+pub fn user_file(call: &mut Call<'_, '_>) -> Parsed<UserFilePath> {
+    let bytes = &call.first().arg.bytes;
+    if bytes.starts_with(b"$") {
+        return call.template(0).map(UserFilePath::Computed);
+    }
+    let text = call.text(0);
+    let path =
+        call.cx.sources.directory().map_or_else(|| call.cx.path(&text), |directory| directory.join(&*text));
+    let path = path.to_string_lossy().into_owned();
+    if !super::template::has_variables(path.as_bytes()) {
+        return Ok(UserFilePath::Fixed(path.into_bytes().into()));
+    }
+    super::template::compile_bytes(call.cx, call.first(), path.as_bytes()).map(UserFilePath::Computed)
 }
 
 /// The methods that `limit_except` may name.

@@ -122,8 +122,8 @@ fn sha_crypt(password: &[u8], rest: &[u8], which: Sha) -> bool {
 /// `NN$`, 22 letters of salt, 31 of hash.
 fn bcrypt(password: &[u8], rest: &[u8]) -> Option<bool> {
     let (cost, rest) = salt_and_hash(rest)?;
-    let cost = core::str::from_utf8(cost).ok()?.parse().ok()?;
-    if cost < 4 || cost > BCRYPT_COST_MAX || rest.len() != 53 {
+    let cost: u32 = core::str::from_utf8(cost).ok()?.parse().ok()?;
+    if !(4..=BCRYPT_COST_MAX).contains(&cost) || rest.len() != 53 {
         return None;
     }
     let (salt, hash) = rest.split_at_checked(22)?;

@@ -276,6 +276,7 @@ impl Exchange {
             Completion::OpenFile { .. }
             | Completion::ReadFile { .. }
             | Completion::WriteFile { .. }
+            | Completion::Verify { .. }
             | Completion::Resolve { .. } => {}
         }
     }

@@ -86,8 +86,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("mirror_request_body", C::HSL, A::FLAG),
     off_only("auth_request", C::HSL, A::ONE),
     unsupported("auth_request_set", C::HSL, A::TWO),
-    off_only("auth_basic", C::HTTP.or(C::SERVER).or(C::LOCATION).or(C::LIMIT_EXCEPT), A::ONE),
-    tunes("auth_basic_user_file", C::HTTP.or(C::SERVER).or(C::LOCATION).or(C::LIMIT_EXCEPT), A::ONE),
     unsupported("set_real_ip_from", C::HSL, A::ONE),
     tunes("real_ip_header", C::HSL, A::ONE),
     tunes("real_ip_recursive", C::HSL, A::FLAG),
