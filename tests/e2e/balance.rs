@@ -173,6 +173,20 @@ fn every_try_is_in_the_log_as_nginx_writes_it() {
     assert_eq!(run(&Ringgate::start(&conf)), expected);
 }
 
+/// Asks until it is told to stop, and notes the highest status.
+fn keep_asking(port: u16, stop: &AtomicBool, served: &AtomicUsize, worst: &AtomicU32) {
+    let mut client = Client::connect(port);
+    while !stop.load(Ordering::Relaxed) {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let reply = client.reply("GET");
+        worst.fetch_max(u32::from(reply.status), Ordering::Relaxed);
+        if reply.field("Connection") == Some("close") {
+            client = Client::connect(port);
+        }
+        served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A server that is killed and started again under load, as a process: no client sees an error.
 #[test]
 fn a_crash_of_one_of_three_shows_no_error_to_any_client() {
@@ -202,20 +216,9 @@ fn a_crash_of_one_of_three_shows_no_error_to_any_client() {
     let worst = Arc::new(AtomicU32::new(0));
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let (stop, served, worst, port) =
-                (Arc::clone(&stop), Arc::clone(&served), Arc::clone(&worst), proxy.port(0));
-            thread::spawn(move || {
-                let mut client = Client::connect(port);
-                while !stop.load(Ordering::Relaxed) {
-                    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-                    let reply = client.reply("GET");
-                    worst.fetch_max(u32::from(reply.status), Ordering::Relaxed);
-                    if reply.field("Connection") == Some("close") {
-                        client = Client::connect(port);
-                    }
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-            })
+            let (stop, served, worst) = (Arc::clone(&stop), Arc::clone(&served), Arc::clone(&worst));
+            let port = proxy.port(0);
+            thread::spawn(move || keep_asking(port, &stop, &served, &worst))
         })
         .collect();
     let serve_more = || {
@@ -323,7 +326,7 @@ fn a_queue_waits_for_room() {
     };
     let first = ask(&proxy);
     arrivals.recv_timeout(DEADLINE).unwrap();
-    let mut clients = vec![first, ask(&proxy), ask(&proxy), ask(&proxy)];
+    let mut clients = [first, ask(&proxy), ask(&proxy), ask(&proxy)];
     // Whoever comes last finds the queue full; the other two wait by then.
     proxy.wait_for("error.log", "no live upstreams while connecting to upstream", 1);
     (0..3).for_each(|_| release.send(()).unwrap());
@@ -336,4 +339,32 @@ fn a_queue_waits_for_room() {
     let _first = ask(&proxy);
     arrivals.recv_timeout(DEADLINE).unwrap();
     assert_eq!(ask(&proxy).reply("GET").status, 502, "its time is up");
+}
+
+/// `outlier_ejection`: three bad replies in a row, and it is left alone; the other one is not, whatever it does.
+#[test]
+fn an_outlier_is_left_out() {
+    let bad = Upstream::replying("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    let good = Upstream::saying("g");
+    let group = format!(
+        "server 127.0.0.1:{}; server 127.0.0.1:{}; outlier_ejection consecutive_5xx=3 time=1h max_ejected=50%;",
+        bad.port, good.port
+    );
+    let proxy = Ringgate::start(&conf(&[], &group));
+    let statuses: Vec<u16> = (0..20).map(|_| Client::fetch(proxy.port(0), "/").status).collect();
+    assert_eq!((bad.received().len(), good.received().len()), (3, 17), "{statuses:?}");
+    proxy.wait_for("error.log", "upstream server ejected for 3600000 ms: 3 failures in a row while", 1);
+}
+
+/// `retry_budget`: without one a dead server shows to nobody, with an empty one it does.
+#[test]
+fn a_retry_budget_ends_retries() {
+    let dead = crate::harness::free_port();
+    let good = Upstream::saying("g");
+    let errors = |budget: &str| {
+        let group = format!("server 127.0.0.1:{dead} max_fails=0; server 127.0.0.1:{}; {budget}", good.port);
+        let proxy = Ringgate::start(&conf(&[], &group));
+        (0..10).filter(|_| Client::fetch(proxy.port(0), "/").status == 502).count()
+    };
+    assert_eq!(["", "retry_budget 10% min=1;", "retry_budget 0% min=0;"].map(errors), [0, 0, 5]);
 }

@@ -424,3 +424,83 @@ impl KeepLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{at, beside, config, order, with};
+    use super::*;
+    use crate::config::{Sticky, StickyKind, UpstreamServer};
+    use crate::shared::upstream::Health;
+
+    fn ask(group: &mut Group, pick: &mut Pick) -> Option<usize> {
+        group.choose(pick, &mut Random::new(1), at(1))
+    }
+
+    #[test]
+    fn max_conns_counts_for_all_workers() {
+        let mut here = with(Balance::RoundRobin, &[1, 1], |n, server| server.max_conns = [2, 1][n]);
+        let mut there = beside(&here);
+        let mut asked = [None; 4];
+        for (n, asked) in asked.iter_mut().enumerate() {
+            let worker = if n % 2 == 0 { &mut here } else { &mut there };
+            *asked = ask(worker, &mut Pick::default());
+        }
+        assert_eq!(asked.iter().flatten().count(), 3, "{asked:?}");
+        assert_eq!(asked[3], None);
+        here.settle(1, Outcome::Success, at(1));
+        assert_eq!(
+            [ask(&mut there, &mut Pick::default()), ask(&mut here, &mut Pick::default())],
+            [Some(1), None]
+        );
+    }
+
+    #[test]
+    fn who_drains_keeps_its_sessions_and_who_is_down_does_not() {
+        let sticky = Sticky { lookup: [].into(), kind: StickyKind::Route };
+        let policy = Arc::new(Policy { sticky: Some(sticky), ..Policy::default() });
+        let servers = config(&[1, 1, 1], |n, server| {
+            server.route = ["a", "b", "c"][n].into();
+            server.drain = n == 1;
+            server.down = n == 2;
+        });
+        let mut group = Group::private(&Upstream { policy, ..servers });
+        let of = |sid: &str| Pick { sid: Sid::from_slice(sid.as_bytes()), ..Pick::default() };
+        for (sid, expected) in [("b", 1), ("a", 0), ("c", 0), ("nobody", 0), ("", 0)] {
+            assert_eq!(ask(&mut group, &mut of(sid)), Some(expected), "{sid}");
+        }
+        let mut twice = of("b");
+        assert_eq!([ask(&mut group, &mut twice), ask(&mut group, &mut twice)], [Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn a_server_that_comes_back_gets_its_share_little_by_little() {
+        let slow = |_, server: &mut UpstreamServer| server.slow_start = Millis::from_secs(100);
+        let mut group = with(Balance::RoundRobin, &[1, 1], slow);
+        let share =
+            |group: &mut Group, s| order(group, 200, at(s), |_| Outcome::Success).matches('b').count();
+        assert_eq!(share(&mut group, 1), 100, "nobody starts slowly with the process");
+        let b = Arc::clone(&group.shared.members().servers[1].state);
+        group.shared.set_health(&b, Health::Unhealthy, at(1));
+        assert_eq!(share(&mut group, 2), 0);
+        group.shared.set_health(&b, Health::Healthy, at(10));
+        let shares = [11, 30, 60, 109, 120].map(|s| share(&mut group, s));
+        assert!(shares.is_sorted() && shares[0] < 5 && (30..40).contains(&shares[1]), "{shares:?}");
+        assert_eq!(shares[4], 100);
+    }
+
+    #[test]
+    fn places_are_used_again_only_when_nobody_refers_to_them() {
+        let mut group = with(Balance::RoundRobin, &[1, 1], |_, _| {});
+        let shared = Arc::clone(&group.shared);
+        assert_eq!(ask(&mut group, &mut Pick::default()), Some(0));
+        shared.remove(0, at(1));
+        let new = |n: u8| UpstreamServer::new(Address::Ip(([10, 0, 0, n], 80).into()));
+        shared.add(new(1), crate::shared::upstream::Source::Control, at(1));
+        assert_eq!(order(&mut group, 2, at(1), |_| Outcome::Success).replace('c', "b").as_str(), "bb");
+        assert!(!group.may_keep(0, 1, at(1), at(1)), "its server is gone");
+        group.settle(0, Outcome::Failure, at(1));
+        shared.add(new(2), crate::shared::upstream::Source::Control, at(1));
+        assert!(order(&mut group, 3, at(1), |_| Outcome::Success).contains('a'));
+        assert_eq!(group.address(0), Some(&new(2).address));
+    }
+}

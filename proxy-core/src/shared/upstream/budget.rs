@@ -38,3 +38,21 @@ impl RetryBudget {
         self.retries.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_a_share_of_what_is_under_way() {
+        let budget = RetryBudget::default();
+        (0..50).for_each(|_| budget.enter());
+        let granted = |budget: &RetryBudget| (0..50).filter(|_| budget.spend(20, 3)).count();
+        assert_eq!(granted(&budget), 10);
+        budget.give_back();
+        assert_eq!(granted(&budget), 1);
+        (0..50).for_each(|_| budget.leave());
+        (0..8).for_each(|_| budget.give_back());
+        assert_eq!(granted(&budget), 1, "two are still out, and three are granted in any case");
+    }
+}
