@@ -32,6 +32,7 @@ pub(crate) fn compile(text: &str) -> Arc<Config> {
         unresolved_is_fatal: true,
         hostname: "bench",
         generation: 1,
+        name_servers: &[],
         resolve: &NoNames,
     };
     let compiled = ringgate::conf::compile(&files, &main, None, &environment);

@@ -41,6 +41,7 @@ pub(crate) fn compiled(texts: &[&[u8]], globals: Option<&str>, fatal: bool) -> C
         unresolved_is_fatal: fatal,
         hostname: "host.test",
         generation: 1,
+        name_servers: &[],
         resolve: &Names,
     };
     compile(&files, main, globals, &env)

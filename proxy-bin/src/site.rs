@@ -11,10 +11,14 @@ use crate::cli::Options;
 use crate::conf;
 use crate::conf::diagnostic::{self, Diagnostic, Severity};
 use crate::conf::include::{Disk, Files, Memory};
+use crate::conf::lower::resolve::name_servers;
 use crate::conf::lower::{Environment, Lowered, ProcessSettings, Resolve};
 use crate::conf::span::Sources;
 use crate::load::{Main, Remarks, Site, Source};
 use crate::paths;
+
+/// Where the system's name servers stand.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Where a configuration comes from, and what the command line adds to it.
 pub struct ConfSource {
@@ -25,6 +29,7 @@ pub struct ConfSource {
     globals: Option<String>,
     temporary: (PathBuf, PathBuf),
     quick: bool,
+    strict: bool,
 }
 
 impl ConfSource {
@@ -41,6 +46,7 @@ impl ConfSource {
             globals: options.globals.as_ref().map(|text| text.to_string_lossy().into_owned()),
             temporary: (paths::CLIENT_BODY_TEMP.into(), paths::PROXY_TEMP.into()),
             quick: false,
+            strict: false,
         }
     }
 
@@ -56,6 +62,12 @@ impl ConfSource {
             quick: true,
             ..Self::from_options(&Options::default())
         }
+    }
+
+    /// For a test of the configuration: a name that is not found is an error, and not only the end of its locations.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     /// The main configuration file.
@@ -85,6 +97,7 @@ impl ConfSource {
 impl Source for ConfSource {
     fn load(&self, generation: u64) -> Result<Site, Remarks> {
         let hostname = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name_servers = name_servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default());
         let environment = Environment {
             prefix: &self.prefix,
             error_log: &self.error_log,
@@ -93,9 +106,10 @@ impl Source for ConfSource {
             client_body_temp: &self.temporary.0,
             proxy_temp: &self.temporary.1,
             root: nix::unistd::geteuid().is_root(),
-            unresolved_is_fatal: generation == 1,
+            unresolved_is_fatal: self.strict,
             hostname: &hostname,
             generation,
+            name_servers: &name_servers,
             resolve: &System,
         };
         let globals = self.globals.as_deref();

@@ -16,7 +16,7 @@ pub fn test(options: &Options, dump: bool, version: Option<Version>) -> ExitCode
     if let Some(version) = version {
         say::error(version::text(version).trim_end_matches('\n'));
     }
-    let source = ConfSource::from_options(options);
+    let source = ConfSource::from_options(options).strict();
     let path = source.main().display();
     match check(&source, options.quiet) {
         Ok(site) => {

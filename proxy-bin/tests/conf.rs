@@ -98,6 +98,7 @@ fn compile_golden(files: &Memory, main: &Path) -> Compiled {
         unresolved_is_fatal: true,
         hostname: "host.test",
         generation: 1,
+        name_servers: &[],
         resolve: &Names,
     };
     compile(files, main, None, &env)

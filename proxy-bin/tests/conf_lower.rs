@@ -43,6 +43,7 @@ fn compile_with(text: &str, globals: Option<&str>, unresolved_is_fatal: bool) ->
         unresolved_is_fatal,
         hostname: "host.test",
         generation: 7,
+        name_servers: &[],
         resolve: &Names,
     };
     let files = Memory { files: vec![("/c/n.conf".into(), text.as_bytes().to_vec())] };

@@ -399,6 +399,11 @@ pub struct ResolveError {
     pub reason: String,
 }
 
+impl ResolveError {
+    /// The words of a resolver that knows that there is no such name.
+    pub const NOT_FOUND: &str = "3: Host not found";
+}
+
 /// The levels of nginx's error log, most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {

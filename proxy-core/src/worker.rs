@@ -23,7 +23,7 @@ use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
 use crate::tls::Session;
-use crate::upstream::names;
+use crate::upstream::{names, watch};
 
 /// The whole proxy as one thread sees it: inputs are the `handle_` functions, outputs the `poll_` ones. After every
 /// input, poll each output until it has no more.
@@ -38,7 +38,9 @@ impl Worker {
     pub fn new(config: Arc<Config>, shared: Arc<Shared>, pools: Pools, seed: u64, now: Now) -> Self {
         let mut secret = Secret::new(seed, 0);
         let generation = Rc::new(Generation::new(config, None, &shared, &mut secret, now.instant));
-        Self { ctx: Context::new(generation, shared, pools, secret, now) }
+        let mut ctx = Context::new(generation, shared, pools, secret, now);
+        watch::start(&mut ctx);
+        Self { ctx }
     }
 
     /// A client connected to `listener`. The connection may be closed by the next command already.
@@ -103,8 +105,11 @@ impl Worker {
                 self.with_exchange(client, |exchange, _, _| exchange.handle_verified(id, matches));
             }
             Completion::Resolve { id, result } => {
-                let answer = names::Answer::of_system(result, self.ctx.now.instant);
-                self.resolved(id, &answer);
+                let now = self.ctx.now.instant;
+                let outcome = || watch::of_system(result.clone(), now);
+                if !watch::handle_resolved(id, outcome, &mut self.ctx) {
+                    self.resolved(id, &names::Answer::of_system(result, now));
+                }
             }
         }
         self.wake();
@@ -137,7 +142,10 @@ impl Worker {
     /// Tells whoever waits for the lookups that have ended.
     fn deliver_resolved(&mut self) {
         while let Some((id, result)) = self.ctx.resolved.pop_front() {
-            self.resolved(id, &names::Answer::of_resolver(&result));
+            let outcome = || result.clone().map_err(Into::into);
+            if !watch::handle_resolved(id, outcome, &mut self.ctx) {
+                self.resolved(id, &names::Answer::of_resolver(&result));
+            }
         }
     }
 
@@ -268,6 +276,7 @@ impl Worker {
         let ctx = &mut self.ctx;
         let new = Generation::new(config, Some(&old), &ctx.shared, &mut ctx.secret, now.instant);
         ctx.generation = Rc::new(new);
+        watch::start(ctx);
         let new = Rc::clone(&self.ctx.generation);
         for group in &old.groups {
             let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));
@@ -293,6 +302,7 @@ impl Worker {
     pub fn handle_shutdown(&mut self, now: Now) {
         self.turn(now);
         self.ctx.draining = true;
+        watch::stop(&mut self.ctx);
         for group in self.ctx.generation.groups.clone() {
             let idle = group.borrow_mut().pool.drain();
             idle.into_iter().for_each(|id| close_idle(id, &mut self.ctx));

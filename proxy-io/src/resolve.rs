@@ -20,7 +20,9 @@ fn look_up(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let text = error.to_string();
         // The standard library says where it was; only the resolver's own words behind that are of interest.
         let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
-        ResolveError { reason: reason.to_owned() }
+        // `EAI_NONAME` and `EAI_NODATA`, of which nothing but the words is left here.
+        let absent = ["Name or service not known", "No address associated with hostname"].contains(&reason);
+        ResolveError { reason: if absent { ResolveError::NOT_FOUND } else { reason }.to_owned() }
     })?;
     let mut addresses = Vec::new();
     for address in found {
@@ -29,7 +31,7 @@ fn look_up(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         }
     }
     if addresses.is_empty() {
-        Err(ResolveError { reason: "Host not found".to_owned() })
+        Err(ResolveError { reason: ResolveError::NOT_FOUND.to_owned() })
     } else {
         Ok(addresses)
     }

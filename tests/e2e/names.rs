@@ -141,3 +141,119 @@ fn an_answer_is_believed_for_its_time_and_not_longer() {
     });
     assert_eq!(dns.asked().len(), asked);
 }
+
+fn said(proxy: &Proxy) -> String {
+    let reply = Client::fetch(proxy.port(0), "/");
+    if reply.status == 200 { reply.text().to_owned() } else { reply.status.to_string() }
+}
+
+/// Asks until the answers of the last `times` requests are these, in any order.
+fn settles(proxy: &Proxy, what: &[&str], times: usize) {
+    eventually(&format!("{what:?}"), || {
+        let mut answers: Vec<_> = (0..times).map(|_| said(proxy)).collect();
+        answers.sort();
+        answers.dedup();
+        (answers == what).then_some(())
+    });
+}
+
+#[test]
+fn a_group_follows_its_name() {
+    let dns = NameServer::start();
+    let one = Upstream::saying("one");
+    let two = Upstream::saying_at(&format!("127.0.0.2:{}", one.port), "two");
+    let fixed = Upstream::saying("fixed");
+    dns.set_ttl(1);
+    let text = format!(
+        "events {{}} error_log @DIR@/error.log notice; worker_processes 2; http {{ access_log off; \
+         resolver 127.0.0.1:{} ipv6=off; upstream app {{ zone app 64k; server app.test:{} resolve; }} \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://app; proxy_set_header Host $host; }} }} }}\n",
+        dns.port, one.port
+    );
+    let proxy = Ringgate::start(&text);
+    proxy.wait_for("error.log", "app.test could not be resolved (3: Host not found)", 1);
+    assert_eq!(said(&proxy), "502");
+    proxy.wait_for("error.log", "no live upstreams while connecting to upstream", 1);
+    dns.set("app.test", &["127.0.0.1"]);
+    settles(&proxy, &["one"], 4);
+    dns.set("app.test", &["127.0.0.1", "127.0.0.2"]);
+    settles(&proxy, &["one", "two"], 8);
+    dns.set("app.test", &["127.0.0.2"]);
+    settles(&proxy, &["two"], 8);
+    // A name server that fails takes nothing away.
+    dns.set_mood(Mood::Failing(2));
+    proxy.wait_for("error.log", "app.test could not be resolved (2: Server failure)", 1);
+    assert_eq!(said(&proxy), "two");
+    dns.set_mood(Mood::Honest);
+    // A reload with another server beside it keeps what was found.
+    proxy.rewrite(&text.replace("zone app 64k;", &format!("server 127.0.0.1:{};", fixed.port)));
+    proxy.signal("HUP");
+    settles(&proxy, &["fixed", "two"], 8);
+    proxy.wait_for("error.log", &format!("upstream \"app\": app.test is 127.0.0.2:{} now", two.port), 1);
+    assert!(one.received().len() + two.received().len() > 0);
+}
+
+#[test]
+fn a_service_has_priorities_and_weights() {
+    let dns = NameServer::start();
+    let (much, little, later) =
+        (Upstream::saying("much"), Upstream::saying("little"), Upstream::saying("later"));
+    dns.set_ttl(1);
+    for name in ["much.test", "little.test", "later.test"] {
+        dns.set(name, &["127.0.0.1"]);
+    }
+    let all = [
+        format!("SRV 20 1 {} later.test", later.port),
+        format!("SRV 10 3 {} much.test", much.port),
+        format!("SRV 10 1 {} little.test", little.port),
+        "SRV 10 1 80 absent.test".to_owned(),
+    ];
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    dns.set("_http._tcp.app.test", &all);
+    let proxy = Ringgate::start(&format!(
+        "events {{}} error_log @DIR@/error.log notice; http {{ access_log off; upstream app {{ \
+         resolver 127.0.0.1:{} ipv6=off; resolver_timeout 5s; server app.test service=http resolve; }} \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://app; }} }} }}\n",
+        dns.port
+    ));
+    settles(&proxy, &["little", "much"], 4);
+    let told =
+        "absent.test could not be resolved (3: Host not found) while resolving service http of app.test";
+    proxy.wait_for("error.log", told, 1);
+    let answers: Vec<_> = (0..40).map(|_| said(&proxy)).collect();
+    let share = answers.iter().filter(|answer| *answer == "much").count();
+    assert!((28..=32).contains(&share), "{share} of 40: {answers:?}");
+    // Only the second priority is left: it is the first now.
+    dns.set("_http._tcp.app.test", &all[..1]);
+    settles(&proxy, &["later"], 4);
+    dns.set("_http._tcp.app.test", &[]);
+    settles(&proxy, &["502"], 2);
+    proxy.wait_for("error.log", "service http of app.test could not be resolved (3: Host not found)", 1);
+}
+
+#[test]
+fn a_name_that_is_not_found_at_start_ends_only_its_own_location() {
+    let upstream = Upstream::saying("fine");
+    let text = format!(
+        "events {{}} error_log @DIR@/error.log info; http {{ access_log off; upstream lost {{ server nosuch.invalid; }} \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://127.0.0.1:{}; }} \
+         location /lost {{ proxy_pass http://lost; }} location /gone {{ proxy_pass http://gone.invalid; }} }} }}\n",
+        upstream.port
+    );
+    let proxy = Ringgate::start(&text);
+    assert_eq!(said(&proxy), "fine");
+    for path in ["/lost", "/gone"] {
+        assert_eq!(Client::fetch(proxy.port(0), path).status, 502);
+    }
+    proxy.wait_for("error.log", "[warn] ", 2);
+    proxy.wait_for("error.log", "host not found in upstream \"gone.invalid\"", 1);
+    proxy.signal("HUP");
+    proxy.wait_for("error.log", "generation 2 is in force", 1);
+    assert_eq!(said(&proxy), "fine");
+    let tested = proxy.control(&["-t"]);
+    let told = String::from_utf8_lossy(&tested.stderr).into_owned();
+    assert!(
+        !tested.status.success() && told.contains("host not found in upstream \"nosuch.invalid\""),
+        "{told}"
+    );
+}

@@ -76,6 +76,7 @@ pub(crate) fn compiled(text: &[u8]) -> Arc<Config> {
         unresolved_is_fatal: true,
         hostname: "host.test",
         generation: 1,
+        name_servers: &[],
         resolve: &Nobody,
     };
     let files = vec![("/c/n.conf".into(), text.to_vec())];

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
@@ -127,7 +128,7 @@ impl Default for Server {
             name: Box::default(),
             root: LocationId(0),
             tree: LocationTree::default(),
-            named: alloc::vec::Vec::new(),
+            named: Vec::new(),
             rewrite: Box::default(),
             client_header_timeout: Millis::from_secs(60),
             client_header_buffer_bytes: 1024,
@@ -178,7 +179,7 @@ impl Default for Proxy {
             url: Arc::from("http://"),
             method: None,
             http_version: ProxyHttpVersion::Http11,
-            set_headers: Arc::new(SetHeaders::new(alloc::vec::Vec::new())),
+            set_headers: Arc::new(SetHeaders::new(Vec::new())),
             upgrade: UpgradePolicy::Forward,
             body: None,
             pass_request_headers: true,
@@ -246,6 +247,7 @@ impl Upstream {
             balance: Balance::RoundRobin,
             policy: Arc::default(),
             servers: servers.into_iter().collect(),
+            names: Vec::new(),
             keepalive: 32,
             keepalive_requests: 1000,
             keepalive_time: Millis::from_secs(3600),

@@ -55,7 +55,7 @@ pub use template::{Piece, Template};
 pub use tls::TlsServer;
 pub use upstream::{
     Balance, BudgetLimits, CookieExpires, LeastTime, Measure, Outliers, Policy, Queue, RandomTwo, Sticky,
-    StickyCookie, StickyKind, StickyLearn, Upstream, UpstreamServer,
+    StickyCookie, StickyKind, StickyLearn, Upstream, UpstreamName, UpstreamServer,
 };
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;

@@ -1,10 +1,11 @@
 //! Upstream groups.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Template;
+use super::{ResolverId, Template};
 use crate::command::Address;
 use crate::time::Millis;
 
@@ -21,6 +22,8 @@ pub struct Upstream {
     pub policy: Arc<Policy>,
     /// The servers in their order. A name with several addresses stands here once for each of them.
     pub servers: Vec<UpstreamServer>,
+    /// The `server` lines whose names are looked up at run time.
+    pub names: Vec<Arc<UpstreamName>>,
     /// `keepalive`: idle connections that each worker keeps; 0 keeps none.
     pub keepalive: usize,
     /// `keepalive_requests`
@@ -31,6 +34,61 @@ pub struct Upstream {
     pub keepalive_timeout: Millis,
     /// The group of the same name in the previous configuration keeps its state under this key.
     pub state_key: Arc<str>,
+}
+
+/// A `server` line whose name is looked up at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamName {
+    /// The host.
+    pub host: Box<str>,
+    /// The port; of a service each server has its own.
+    pub port: u16,
+    /// `service=`
+    pub service: Option<Box<str>>,
+    /// What the line says of each address; its own address means nothing.
+    pub server: UpstreamServer,
+    /// Who is asked; none for the system.
+    pub resolver: Option<ResolverId>,
+    /// `resolver_timeout`
+    pub timeout: Millis,
+    /// Without `resolve`: the name was not found when the configuration was loaded, and is looked up until it is.
+    pub once: bool,
+}
+
+impl UpstreamName {
+    /// A line with nothing but a name in it.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            service: None,
+            server: UpstreamServer { name: host.into(), ..UpstreamServer::new(Address::Unix("".into())) },
+            resolver: None,
+            timeout: Millis::from_secs(30),
+            once: false,
+        }
+    }
+
+    /// What tells the names of a group apart.
+    #[must_use]
+    pub fn key(&self) -> Box<str> {
+        let service = self.service.as_deref().unwrap_or_default();
+        alloc::format!("{} {} {service}", self.host, self.port).into()
+    }
+
+    /// The name of the SRV records: a plain service is one of TCP, one with a dot stands as it is (nginx's rule).
+    #[must_use]
+    pub fn service_name(&self) -> Option<String> {
+        let service = self.service.as_deref()?;
+        let host = &self.host;
+        let dotted = service.contains('.');
+        Some(if dotted {
+            alloc::format!("{service}.{host}")
+        } else {
+            alloc::format!("_{service}._tcp.{host}")
+        })
+    }
 }
 
 /// How a server is chosen.

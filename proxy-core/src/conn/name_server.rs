@@ -16,6 +16,7 @@ use crate::dns::{Action, Failure, Resolved, Resolver, Secret, Subject, WireId};
 use crate::exchange::context::{Conn, Context};
 use crate::time::Millis;
 use crate::timer::{Deadline, Reason};
+use crate::upstream::watch;
 
 /// A resolver of this worker, shared by all that ask it.
 pub(crate) type SharedResolver = Rc<ResolverSeat>;
@@ -39,8 +40,17 @@ pub(crate) struct NameServerConn {
 
 /// A timer without a connection.
 pub(crate) struct Alarm {
-    resolver: SharedResolver,
-    deadline: Deadline,
+    pub(crate) ring: Ring,
+    pub(crate) deadline: Deadline,
+}
+
+/// Whom an [`Alarm`] wakes.
+#[derive(Clone)]
+pub(crate) enum Ring {
+    /// A resolver, for its questions.
+    Resolver(SharedResolver),
+    /// The names of upstream groups.
+    Watches,
 }
 
 impl ResolverSeat {
@@ -129,7 +139,8 @@ impl ResolverSeat {
             }
             (Some(_), Some(id)) => id,
             (Some(_), None) => {
-                let alarm = Alarm { resolver: Rc::clone(self), deadline: Deadline::default() };
+                let ring = Ring::Resolver(Rc::clone(self));
+                let alarm = Alarm { ring, deadline: Deadline::default() };
                 let id = ConnId(ctx.conns.insert(Conn::Alarm(Box::new(alarm))));
                 self.alarm.set(Some(id));
                 id
@@ -159,7 +170,10 @@ impl Conn {
 /// Ends all connections to name servers: nobody waits for an answer any more.
 pub(crate) fn stop_all(ctx: &mut Context) {
     let busy = ctx.conns.iter().filter_map(|(_, conn)| match conn {
-        Conn::Alarm(alarm) => Some(Rc::clone(&alarm.resolver)),
+        Conn::Alarm(alarm) => match &alarm.ring {
+            Ring::Resolver(resolver) => Some(Rc::clone(resolver)),
+            Ring::Watches => None,
+        },
         Conn::Client(_)
         | Conn::Driven
         | Conn::Stream { .. }
@@ -213,12 +227,18 @@ fn receive_again(id: ConnId, ctx: &mut Context) {
     }
 }
 
-/// A resolver's timer has rung.
+/// A timer has rung.
 pub(crate) fn handle_alarm(id: ConnId, ctx: &mut Context) {
     let Some(Conn::Alarm(alarm)) = ctx.conns.get_mut(id.0) else { return };
-    let resolver = Rc::clone(&alarm.resolver);
-    if alarm.deadline.fired(&mut ctx.timers, id, ctx.now.instant).is_some() {
-        resolver.machine.borrow_mut().handle_timeout(ctx.now.instant);
-        resolver.obey(ctx);
+    let ring = alarm.ring.clone();
+    if alarm.deadline.fired(&mut ctx.timers, id, ctx.now.instant).is_none() {
+        return;
+    }
+    match ring {
+        Ring::Resolver(resolver) => {
+            resolver.machine.borrow_mut().handle_timeout(ctx.now.instant);
+            resolver.obey(ctx);
+        }
+        Ring::Watches => watch::handle_alarm(ctx),
     }
 }

@@ -135,8 +135,11 @@ mod tests {
         let read = |at| Name::decode(message, at).map(|(name, next)| (name.to_string(), next));
         assert_eq!(read(0), Some(("a".into(), 3)));
         assert_eq!(read(3), Some(("b.a".into(), 7)));
-        assert_eq!(read(9), None, "a pointer to a pointer to itself");
-        assert_eq!([read(7), read(11), read(12), read(13), read(99)], [None, None, None, None, None]);
+        assert_eq!(read(9), Some(("a".into(), 11)), "over three pointers");
+        assert_eq!([read(11), read(12), read(13), read(99)], [None, None, None, None]);
+        for endless in [&b"\xc0\x00"[..], b"\x01a\xc0\x00", b"\x01a\xc0\x02", b"\xc0\x05\0\0\0\0"] {
+            assert_eq!(Name::decode(endless, 0), None, "a pointer that leads nowhere");
+        }
         let mut endless = Vec::new();
         for _ in 0..130 {
             endless.extend_from_slice(b"\x01a");

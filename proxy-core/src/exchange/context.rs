@@ -30,6 +30,7 @@ use crate::time::{Instant, Now};
 use crate::timer::Wheel;
 use crate::upstream::Group;
 use crate::upstream::names::Names;
+use crate::upstream::watch::Watches;
 
 /// The memory that a worker's buffers come from. The driver reads into the same pools.
 #[derive(Clone)]
@@ -63,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) verified: Verified,
     /// Groups that are not in a configuration, and the names that are asked for.
     pub(crate) names: Names,
+    /// The names of upstream groups.
+    pub(crate) watches: Watches,
     /// Lookups that have ended, for whoever asked.
     pub(crate) resolved: VecDeque<(ResolveId, Result<Resolved, Failure>)>,
     /// Makes what nobody may guess.
@@ -250,6 +253,7 @@ impl Context {
             user_files: UserFiles::default(),
             verified: Verified::new(secret.draw()),
             names: Names::default(),
+            watches: Watches::default(),
             resolved: VecDeque::new(),
             secret,
             shared,

@@ -55,8 +55,8 @@ struct Entry {
 }
 
 struct Question {
-    /// Whom it is put to, and what about.
-    asked: (u32, Arc<str>),
+    /// Whom it is put to, and what about; none where it is nobody else's.
+    asked: Option<(u32, Arc<str>)>,
     /// Clients whose exchanges wait for the answer.
     waiters: Vec<ConnId>,
 }
@@ -160,10 +160,15 @@ impl Names {
         if self.questions.len() >= QUESTIONS_MAX {
             return Asked::Refused;
         }
-        let question = Question { asked: asked.clone(), waiters: alloc::vec![client] };
+        let question = Question { asked: Some(asked.clone()), waiters: alloc::vec![client] };
         let id = ResolveId(self.questions.insert(question));
         self.asked.insert(asked, id);
         Asked::First(id)
+    }
+
+    /// The number of a question that nobody else may wait for.
+    pub(crate) fn number(&mut self) -> ResolveId {
+        ResolveId(self.questions.insert(Question { asked: None, waiters: Vec::new() }))
     }
 
     /// `client` does not wait any more. The question stays: the driver will answer it.
@@ -176,7 +181,9 @@ impl Names {
     /// A question was answered. Returns who waits for it.
     pub(crate) fn answered(&mut self, id: ResolveId) -> Vec<ConnId> {
         let Some(question) = self.questions.remove(id.0) else { return Vec::new() };
-        self.asked.remove(&question.asked);
+        if let Some(asked) = &question.asked {
+            self.asked.remove(asked);
+        }
         question.waiters
     }
 }

@@ -15,10 +15,19 @@ pub(super) const ENTRIES: &[Entry] = &[
         C::UPSTREAM,
         A::MORE1,
         "A server of the group: address, weight=, max_fails=, fail_timeout=, max_conns=, slow_start=, route=, backup, \
-         down, drain.",
+         down, drain, resolve, service=.",
     )
     .upstream(lower::upstream::server_directive)
     .repeats(),
+    Entry::new(
+        "resolver",
+        C::UPSTREAM,
+        A::MORE1,
+        "The name servers that names with `resolve` are looked up at. Default: that of http, or the system's.",
+    )
+    .upstream(|level, call| store(&mut level.resolver, lower::resolver::resolver(call))),
+    Entry::new("resolver_timeout", C::UPSTREAM, A::ONE, "How long such a name is waited for. Default: 30s.")
+        .upstream(|level, call| store(&mut level.resolver_timeout, call.first().millis())),
     Entry::new(
         "keepalive",
         C::UPSTREAM,

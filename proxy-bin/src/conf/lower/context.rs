@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,12 +36,14 @@ pub struct Environment<'e> {
     pub proxy_temp: &'e Path,
     /// Whether ports below 1024 can be bound: decides the port of a server without `listen`.
     pub root: bool,
-    /// A name of an upstream that does not resolve is an error (`-t`, start) or disables its locations (reload).
+    /// A name of an upstream that does not resolve is an error (`-t`) or disables its locations (start, reload).
     pub unresolved_is_fatal: bool,
     /// This machine's name, lower case.
     pub hostname: &'e str,
     /// The number of this configuration.
     pub generation: u64,
+    /// The system's name servers, for names that it cannot look up itself.
+    pub name_servers: &'e [SocketAddr],
     /// Host names.
     pub resolve: &'e dyn Resolve,
 }

@@ -22,6 +22,7 @@ use super::limits::LimitLevel;
 use super::listen::{self, Listen, Name};
 use super::proxy::{ProxyLevel, ProxyShared};
 use super::server::ServerLevel;
+use super::upstream::Upstreams;
 use super::{apply, location, logs, map, rewrite, upstream};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::directive::Checked;
@@ -200,6 +201,7 @@ impl Lower<'_, '_> {
     fn top(&mut self, level: Level) -> Settings {
         let core = Arc::new(level.core.unwrap_or_default());
         let filter = Arc::new(level.filter.unwrap_or_default());
+        Upstreams::resolve_names(self.cx, core.resolver, core.resolver_timeout);
         let proxy = Arc::new(level.proxy.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());

@@ -1,8 +1,12 @@
 //! Upstream groups: `upstream` blocks, and the groups of one that a literal `proxy_pass` address stands for.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use proxy_core::config::{Balance, Policy, Upstream, UpstreamId, UpstreamServer};
+use proxy_core::config::{
+    Balance, CoreSettings, HTTP_PORT, Policy, Resolver, ResolverId, Upstream, UpstreamId, UpstreamName,
+    UpstreamServer,
+};
 use proxy_core::time::Millis;
 
 use super::address::{self, Endpoint};
@@ -10,8 +14,12 @@ use super::balance;
 use super::context::{Call, Context, Environment};
 use crate::conf::diagnostic::{Diagnostic, nearest};
 use crate::conf::directive::Checked;
+use crate::conf::span::Span;
 use crate::conf::tree::Directive;
 use crate::conf::value::{Field, Parsed, milliseconds, number};
+
+/// Stands for a `resolver_timeout` that nobody has said.
+const TIMEOUT_UNSAID: Millis = Millis(u64::MAX);
 
 /// All groups of a configuration.
 #[derive(Debug, Default)]
@@ -22,6 +30,8 @@ pub struct Upstreams {
     zones: HashMap<String, String>,
     declared: HashMap<String, UpstreamId>,
     literal: HashMap<String, UpstreamId>,
+    /// The groups that look up services, and where.
+    services: Vec<(String, Span)>,
 }
 
 /// What an `upstream` block says.
@@ -33,6 +43,10 @@ pub struct UpstreamLevel {
     pub balance: Option<Balance>,
     pub policy: Policy,
     pub zone: Option<String>,
+    /// The lines whose names are looked up at run time, and where they stand.
+    pub names: Vec<(UpstreamName, Span)>,
+    pub resolver: Option<ResolverId>,
+    pub resolver_timeout: Option<Millis>,
     /// `server` lines so far.
     pub lines: u32,
     /// A `server` was refused, so that an empty group is no second mistake.
@@ -85,15 +99,17 @@ impl Upstreams {
         if let Some(id) = self.literal.get(&name) {
             return Ok(*id);
         }
-        let addresses = match address::resolve(endpoint, 80, env.resolve) {
-            Ok(addresses) => addresses,
+        let mut level = UpstreamLevel::default();
+        match address::resolve(endpoint, 80, env.resolve) {
+            Ok(addresses) => {
+                level.servers = addresses.into_iter().map(|address| server(address, &name)).collect();
+            }
             Err(error) => {
                 unresolved(env, field, format!("{error} in upstream \"{text}\""), diagnostics)?;
-                Vec::new()
+                let template = server(proxy_core::command::Address::Unix("".into()), &name);
+                level.names.extend(later(endpoint, template, field));
             }
-        };
-        let servers = addresses.into_iter().map(|address| server(address, &name)).collect();
-        let level = UpstreamLevel { servers, ..UpstreamLevel::default() };
+        }
         let id = self.push(Some(group(&name, false, level)));
         self.literal.insert(name, id);
         Ok(id)
@@ -109,6 +125,44 @@ impl Upstreams {
         self.zones.insert(zone.into(), upstream.into());
     }
 
+    /// Gives names the resolver of `http` where their block has none. A service, which the system cannot look up, gets the
+    /// system's name servers where there is none there either.
+    ///
+    /// `no resolver defined to resolve names at run time in upstream "X"`
+    pub fn resolve_names(cx: &mut Context<'_>, resolver: Option<ResolverId>, timeout: Option<Millis>) {
+        let names =
+            |groups: &[Option<Upstream>]| groups.iter().flatten().any(|group| !group.names.is_empty());
+        if !names(&cx.upstreams.groups) {
+            return;
+        }
+        let services = std::mem::take(&mut cx.upstreams.services);
+        let own = if resolver.is_none() && !services.is_empty() && !cx.env.name_servers.is_empty() {
+            Some(super::resolver::intern(cx, Resolver::new(cx.env.name_servers.iter().copied())))
+        } else {
+            None
+        };
+        let default = CoreSettings::default().resolver_timeout;
+        let mut lost = Vec::new();
+        for group in cx.upstreams.groups.iter_mut().flatten() {
+            for name in &mut group.names {
+                let name = Arc::make_mut(name);
+                let found = if name.service.is_some() { resolver.or(own) } else { resolver };
+                // What was not found at load was asked of the system, and goes on to be.
+                name.resolver = name.resolver.or(found.filter(|_| !name.once));
+                if name.timeout == TIMEOUT_UNSAID {
+                    name.timeout = timeout.unwrap_or(default);
+                }
+                if name.service.is_some() && name.resolver.is_none() {
+                    lost.push(group.name.to_string());
+                }
+            }
+        }
+        for (group, span) in services.into_iter().filter(|(group, _)| lost.contains(group)) {
+            let message = format!("no resolver defined to resolve names at run time in upstream \"{group}\"");
+            cx.diagnostics.push(Diagnostic::emerg(span, message));
+        }
+    }
+
     /// All groups in the order of their ids.
     pub fn finish(self) -> Vec<Upstream> {
         let mut names: Vec<_> = self.declared.into_iter().collect();
@@ -120,7 +174,7 @@ impl Upstreams {
     }
 }
 
-/// A name that does not resolve: an error where nothing serves yet, otherwise its locations answer 502.
+/// A name that does not resolve: an error at `-t`; where it is served, its locations answer 502 until it does.
 fn unresolved(
     env: &Environment<'_>,
     field: Field<'_>,
@@ -129,12 +183,13 @@ fn unresolved(
 ) -> Parsed<()> {
     let mut diagnostic = field.error(message);
     if env.unresolved_is_fatal {
-        diagnostic
-            .help("a name must resolve when the configuration is loaded; is there a typo, or is DNS down?");
+        diagnostic.help(
+            "is there a typo, or is DNS down? (A server that runs would only disable what is passed there.)",
+        );
         return Err(diagnostic);
     }
     diagnostic.severity = crate::conf::diagnostic::Severity::Warn;
-    diagnostic.help("what is passed there gets 502; everything else works");
+    diagnostic.help("what is passed there gets 502 until the name is found; everything else works");
     diagnostics.push(*diagnostic);
     Ok(())
 }
@@ -150,6 +205,7 @@ fn group(name: &str, explicit: bool, mut level: UpstreamLevel) -> Upstream {
         explicit,
         balance,
         policy,
+        names: level.names.into_iter().map(|(name, _)| Arc::new(name)).collect(),
         keepalive: level.keepalive.unwrap_or(default.keepalive),
         keepalive_requests: level.keepalive_requests.unwrap_or(default.keepalive_requests),
         keepalive_time: level.keepalive_time.unwrap_or(default.keepalive_time),
@@ -175,14 +231,26 @@ pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
         super::apply::upstream(cx, child, &mut level);
     }
     let refused = block.directive.children().len() > block.children.len();
-    if level.servers.is_empty() && !level.spoilt && !refused {
+    if level.servers.is_empty() && level.names.is_empty() && !level.spoilt && !refused {
         let close = block.directive.block.as_ref().map_or(block.directive.span, |block| block.close);
         let mut diagnostic = Diagnostic::emerg(name.span, "no servers are inside upstream");
         diagnostic.anchor(close);
         cx.diagnostics.push(diagnostic);
     }
+    name_resolvers(cx, &name.text(), &mut level);
     if let Some(slot) = cx.upstreams.groups.get_mut(id.0 as usize) {
         *slot = Some(group(&name.text(), true, level));
+    }
+}
+
+/// Gives the block's names its own resolver. Those without one get that of `http` in the end ([`Upstreams::finish`]).
+fn name_resolvers(cx: &mut Context<'_>, group: &str, level: &mut UpstreamLevel) {
+    for (name, span) in &mut level.names {
+        name.resolver = level.resolver;
+        name.timeout = level.resolver_timeout.unwrap_or(TIMEOUT_UNSAID);
+        if name.service.is_some() {
+            cx.upstreams.services.push((group.to_owned(), *span));
+        }
     }
 }
 
@@ -202,27 +270,74 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
     let text = field.arg.text();
     let mut template = server(proxy_core::command::Address::Unix("".into()), &text);
     template.line = level.lines;
+    let mut run_time = RunTime::default();
     for n in 1..call.args().len() {
-        parameter(&mut template, level, call.arg(n))?;
+        parameter(&mut template, &mut run_time, level, call.arg(n))?;
     }
     let in_upstream = |error| format!("{error} in upstream \"{text}\"");
     let (endpoint, uri) = address::split(&text).map_err(|error| field.error(in_upstream(error)))?;
     if !uri.is_empty() {
         return Err(field.error(in_upstream("invalid host")));
     }
+    if run_time.service.is_some() {
+        service_is_allowed(&endpoint, &run_time, field)?;
+    }
+    if run_time.resolve
+        && endpoint.literal().is_none()
+        && let Endpoint::Host { host, port } = &endpoint
+    {
+        let name = UpstreamName::new(host, port.unwrap_or(HTTP_PORT));
+        let service = run_time.service.map(Into::into);
+        level.names.push((UpstreamName { service, server: template, ..name }, field.arg.span));
+        return Ok(());
+    }
     match address::resolve(&endpoint, 80, call.cx.env.resolve) {
         Ok(addresses) => level
             .servers
             .extend(addresses.into_iter().map(|address| UpstreamServer { address, ..template.clone() })),
         Err(error) => {
-            level.spoilt = true;
             unresolved(call.cx.env, field, in_upstream(error), &mut call.cx.diagnostics)?;
+            level.names.extend(later(&endpoint, template, field));
         }
     }
     Ok(())
 }
 
-fn parameter(server: &mut UpstreamServer, level: &UpstreamLevel, field: Field<'_>) -> Parsed<()> {
+/// A name that was not found at load: it is looked up until it is.
+fn later(endpoint: &Endpoint, template: UpstreamServer, field: Field<'_>) -> Option<(UpstreamName, Span)> {
+    let Endpoint::Host { host, port } = endpoint else { return None };
+    let name = UpstreamName::new(host, port.unwrap_or(HTTP_PORT));
+    Some((UpstreamName { server: template, once: true, ..name }, field.arg.span))
+}
+
+/// Whether and how a line's name is looked up at run time.
+#[derive(Default)]
+struct RunTime {
+    resolve: bool,
+    service: Option<String>,
+}
+
+/// nginx's conditions on `service=`.
+fn service_is_allowed(endpoint: &Endpoint, run_time: &RunTime, field: Field<'_>) -> Parsed<()> {
+    let text = field.arg.text();
+    let wrong = if !run_time.resolve {
+        "requires \"resolve\" parameter"
+    } else if matches!(endpoint, Endpoint::Host { port: Some(_), .. }) {
+        "may not have port"
+    } else if endpoint.literal().is_some() {
+        "requires domain name"
+    } else {
+        return Ok(());
+    };
+    Err(field.error(format!("service upstream \"{text}\" {wrong}")))
+}
+
+fn parameter(
+    server: &mut UpstreamServer,
+    run_time: &mut RunTime,
+    level: &UpstreamLevel,
+    field: Field<'_>,
+) -> Parsed<()> {
     let text = field.arg.text();
     let invalid = || {
         let mut diagnostic = field.error(format!("invalid parameter \"{text}\""));
@@ -236,6 +351,8 @@ fn parameter(server: &mut UpstreamServer, level: &UpstreamLevel, field: Field<'_
             "backup",
             "down",
             "drain",
+            "resolve",
+            "service",
         ];
         let name = text.split('=').next().unwrap_or_default();
         match nearest(name, names).filter(|near| *near != name) {
@@ -267,14 +384,15 @@ fn parameter(server: &mut UpstreamServer, level: &UpstreamLevel, field: Field<'_
             }
             server.route = value.into();
         }
-        Some(("service", _)) => return Err(not_yet(field, &text)),
+        Some(("service", "")) => return Err(field.error("service is empty")),
+        Some(("service", service)) => run_time.service = Some(service.into()),
         None if text == "backup" => {
             supports(level, field, "backup")?;
             server.backup = true;
         }
         None if text == "drain" => server.drain = true,
         None if text == "down" => server.down = true,
-        None if text == "resolve" => return Err(not_yet(field, &text)),
+        None if text == "resolve" => run_time.resolve = true,
         _ => return Err(invalid()),
     }
     Ok(())

@@ -12,12 +12,14 @@
 //!  requests ──► failures, recoveries, full, ejected ────────┘
 //! ```
 //! - [`members`]: the list of servers, and how it changes.
+//! - [`found`]: the part of the list that names stand for.
 //! - [`server`]: one server's state.
 //! - [`budget`]: how many retries a group may have under way.
 //!
 //! Locks are held for a pointer's copy or for a change of the list; no request takes one.
 
 pub mod budget;
+pub mod found;
 pub mod members;
 mod ring;
 pub mod server;
@@ -34,7 +36,7 @@ pub use members::{Member, Members, Source};
 pub use ring::Ring;
 pub use server::{Health, ServerState};
 
-use crate::config::{Upstream, UpstreamServer};
+use crate::config::{Upstream, UpstreamName, UpstreamServer};
 use crate::time::Instant;
 
 /// All groups of the process that have a name of their own.
@@ -89,6 +91,7 @@ pub struct GroupState {
     /// What the configuration said last, and which configuration that was.
     config: Mutex<Written>,
     next_id: AtomicU64,
+    names: Mutex<found::Names>,
     /// Retries under way.
     pub budget: RetryBudget,
     /// Requests that wait for a server with room, of all workers.
@@ -99,6 +102,7 @@ pub struct GroupState {
 struct Written {
     generation: u64,
     servers: Vec<UpstreamServer>,
+    names: Vec<Arc<UpstreamName>>,
 }
 
 impl GroupState {
@@ -110,8 +114,13 @@ impl GroupState {
             explicit: config.explicit,
             version: AtomicU64::new(1),
             members: RwLock::default(),
-            config: Mutex::new(Written { generation, servers: config.servers.clone() }),
+            config: Mutex::new(Written {
+                generation,
+                servers: config.servers.clone(),
+                names: config.names.clone(),
+            }),
             next_id: AtomicU64::new(0),
+            names: Mutex::default(),
             budget: RetryBudget::default(),
             queued: AtomicU32::new(0),
         };
@@ -152,6 +161,10 @@ impl GroupState {
             return;
         }
         written.generation = generation;
+        if written.names != config.names {
+            written.names.clone_from(&config.names);
+            self.adopt_names(config, now);
+        }
         if written.servers == config.servers {
             return;
         }

@@ -132,8 +132,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     off_only("perl", C::LOCATION.or(C::LIMIT_EXCEPT), A::ONE),
     unsupported("perl_set", C::HTTP, A::TWO),
     tunes("client_body_early_read", C::HSL, A::ONE),
-    unsupported("resolver", C::UPSTREAM, A::MORE1),
-    unsupported("resolver_timeout", C::UPSTREAM, A::ONE),
     unsupported("json_set", C::HTTP, A::take(&[3])),
     tunes("json_max_depth", C::HTTP, A::ONE),
     unsupported("degradation", C::HTTP, A::ONE_TWO),
