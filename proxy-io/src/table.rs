@@ -85,7 +85,8 @@ impl Table {
         match state(&mut self.slots, id) {
             Some(State::Open { link, .. }) => link.wish_read(room),
             Some(State::Line(line)) => {
-                return self.plane.iter_mut().for_each(|plane| plane.recv(*line, room));
+                let early = self.plane.as_mut().and_then(|plane| plane.recv(*line, room));
+                return early.map_or((), |early| self.shelf.complete(early));
             }
             // A connection that is gone or not there yet: the core is wrong, and no answer will come.
             Some(State::Connecting(_)) | None => return debug_assert!(false, "receive on {id:?}"),

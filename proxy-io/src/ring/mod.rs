@@ -11,9 +11,10 @@
 //!                             └─────┘                            the last one closes the descriptor
 //! ```
 //!
-//! Reading order: this file, [`buffers`], [`queues`]. The kernel's memory is theirs.
+//! Reading order: this file, [`incoming`], [`buffers`], [`queues`]. The kernel's memory is theirs.
 
 mod buffers;
+mod incoming;
 mod queues;
 
 use std::cell::RefCell;
@@ -29,6 +30,7 @@ use proxy_core::worker::Pools;
 use socket2::Socket as StdSocket;
 
 use self::buffers::{Group, List, Sending};
+use self::incoming::{Arm, Incoming, Step};
 use self::queues::{Done, NOBODY};
 
 pub(crate) use self::queues::Queues;
@@ -37,8 +39,8 @@ use crate::kernel::Filling;
 
 /// How many small and large blocks the kernel has to pick from. They are refilled whenever completions are taken, and
 /// a burst that needs more asks again.
-const SMALL_ENTRIES: u16 = 64;
-const LARGE_ENTRIES: u16 = 32;
+const SMALL_ENTRIES: u16 = 128;
+const LARGE_ENTRIES: u16 = 64;
 /// How many lists of slices are kept for vectored writes.
 const LISTS_KEPT_MAX: usize = 64;
 
@@ -68,9 +70,7 @@ struct Line {
     generation: u32,
     socket: Option<StdSocket>,
     id: Option<ConnId>,
-    recv: Option<Room>,
-    /// The last read has left nothing behind.
-    drained: bool,
+    recv: Incoming,
     send: Option<Sending>,
 }
 
@@ -131,7 +131,7 @@ impl Plane {
             line.generation = line.generation.wrapping_add(1);
             line.socket = Some(socket);
             line.id = Some(id);
-            line.drained = false;
+            line.recv = Incoming::default();
         }
         place
     }
@@ -141,14 +141,11 @@ impl Plane {
         self.lines.get(place as usize)?.socket.as_ref()
     }
 
-    /// Starts to read.
-    pub(crate) fn recv(&mut self, place: u32, room: Room) {
-        let Some(line) = self.lines.get_mut(place as usize) else { return };
-        let (Some(socket), Some(group)) = (&line.socket, self.groups.get(group_of(room))) else { return };
-        debug_assert!(line.recv.is_none(), "two receives at once on {:?}", line.id);
-        line.recv = Some(room);
-        self.in_flight += 1;
-        self.queues.recv(socket.as_fd(), group, line.drained, name(place, line.generation, Kind::Recv));
+    /// Starts to read, or gives what was read already.
+    pub(crate) fn recv(&mut self, place: u32, room: Room) -> Option<Completion> {
+        let line = self.lines.get_mut(place as usize)?;
+        let step = line.recv.want(room);
+        self.obey(place, step)
     }
 
     /// Starts to write.
@@ -167,7 +164,7 @@ impl Plane {
         if line.id.take().is_none() {
             return;
         }
-        if line.recv.is_some() {
+        if line.recv.close() {
             self.queues.cancel(name(place, line.generation, Kind::Recv));
         }
         if line.send.is_some() {
@@ -228,39 +225,60 @@ impl Plane {
         let kind = if done.name & 1 == 0 { Kind::Recv } else { Kind::Send };
         debug_assert!(done.name == name(place, line.generation, kind), "a completion without its operation");
         let result = usize::try_from(done.result).map_err(|_| IoError { errno: -done.result });
-        self.in_flight -= 1;
-        let (id, completion) = match kind {
+        let completion = match kind {
             Kind::Recv => {
-                let room = line.recv.take()?;
-                let group = self.groups.get_mut(group_of(room))?;
+                self.in_flight -= usize::from(!done.goes_on);
+                let group = self.groups.get_mut(group_of(line.recv.armed()?))?;
                 let buf = done.buffer.map(|number| group.take(number, result.unwrap_or_default()));
-                line.drained = done.buffer.is_some() && !done.more;
-                let id = line.id;
-                if id.is_some() && buf.is_none() && done.result == -libc::ENOBUFS {
-                    // All were taken, and have been refilled by now or are as soon as the queue is read to its end.
-                    self.recv(place, room);
-                    return None;
-                }
-                let result = result.map(|_| buf.unwrap_or_else(|| group.empty()));
-                (id, id.map(|conn| Completion::Recv { conn, result }))
+                let step = line.recv.done(done, buf, || group.empty());
+                self.obey(place, step)
             }
             Kind::Send => {
+                self.in_flight -= 1;
                 let (chain, list) = line.send.take()?.end();
                 self.lists.extend(list.filter(|_| self.lists.len() < LISTS_KEPT_MAX));
-                (line.id, line.id.map(|conn| Completion::Send { conn, chain, result }))
+                line.id.map(|conn| Completion::Send { conn, chain, result })
             }
         };
-        if id.is_none() {
+        if self.lines.get(place as usize).is_some_and(|line| line.id.is_none()) {
             self.vacate(place);
         }
         completion
     }
 
+    /// Does what the reading side of a line needs next.
+    fn obey(&mut self, place: u32, step: Step) -> Option<Completion> {
+        let line = self.lines.get(place as usize)?;
+        let name = name(place, line.generation, Kind::Recv);
+        match step {
+            Step::Nothing => None,
+            Step::Give(result) => line.id.map(|conn| Completion::Recv { conn, result }),
+            Step::Cancel => {
+                self.queues.cancel(name);
+                None
+            }
+            Step::GiveAndCancel(result) => {
+                self.queues.cancel(name);
+                line.id.map(|conn| Completion::Recv { conn, result })
+            }
+            Step::Arm { room, how } => {
+                let (socket, group) = (line.socket.as_ref()?, self.groups.get(group_of(room))?);
+                self.in_flight += 1;
+                match how {
+                    Arm::Once { drained } => self.queues.recv(socket.as_fd(), group, drained, name),
+                    Arm::Again => self.queues.recv_on(socket.as_fd(), group, name),
+                }
+                None
+            }
+        }
+    }
+
     /// Closes the descriptor of a line that is closing, unless the kernel still works on it.
     fn vacate(&mut self, place: u32) {
         let Some(line) = self.lines.get_mut(place as usize) else { return };
-        if line.recv.is_none() && line.send.is_none() {
+        if line.recv.armed().is_none() && line.send.is_none() {
             line.socket = None;
+            line.recv = Incoming::default();
             self.vacant.push(place);
         }
     }

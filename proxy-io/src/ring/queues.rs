@@ -41,6 +41,8 @@ pub(super) struct Done {
     pub(super) buffer: Option<u16>,
     /// More could have been read.
     pub(super) more: bool,
+    /// The operation goes on: this was not its last completion.
+    pub(super) goes_on: bool,
 }
 
 /// A ring of this thread.
@@ -95,8 +97,17 @@ impl Queues {
         let entry = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group.id()).build();
         let mut entry = entry.flags(squeue::Flags::BUFFER_SELECT).user_data(name);
         if drained {
-            wait_first(&mut entry);
+            set_priority(&mut entry, POLL_FIRST);
         }
+        self.push(&entry);
+    }
+
+    /// Starts to read again and again, with a completion and a buffer of `group` each time, until it is cancelled, the
+    /// stream ends or the group runs out.
+    pub(super) fn recv_on(&mut self, socket: BorrowedFd<'_>, group: &Group, name: u64) {
+        let fd = types::Fd(socket.as_raw_fd());
+        let mut entry = opcode::RecvMulti::new(fd, group.id()).build().user_data(name);
+        set_priority(&mut entry, POLL_FIRST | RECV_MULTISHOT);
         self.push(&entry);
     }
 
@@ -173,6 +184,7 @@ impl Queues {
             result: entry.result(),
             buffer: io_uring::cqueue::buffer_select(entry.flags()),
             more: io_uring::cqueue::sock_nonempty(entry.flags()),
+            goes_on: io_uring::cqueue::more(entry.flags()),
         }));
     }
 
@@ -184,12 +196,16 @@ impl Queues {
     }
 }
 
-/// Sets `ioprio` to `IORING_RECVSEND_POLL_FIRST`, for which the library has no setter on this operation.
-fn wait_first(entry: &mut Entry) {
+/// `IORING_RECVSEND_POLL_FIRST`
+const POLL_FIRST: u16 = 1;
+/// `IORING_RECV_MULTISHOT`
+const RECV_MULTISHOT: u16 = 2;
+
+/// Sets `ioprio`, for which the library has no setter on these operations.
+fn set_priority(entry: &mut Entry, flags: u16) {
     const PRIORITY_OFFSET: usize = 2;
-    const POLL_FIRST: u16 = 1;
     // SAFETY: an entry is the kernel's `io_uring_sqe`, 64 bytes aligned to 8, with two bytes of `ioprio` at this place.
-    unsafe { (&raw mut *entry).byte_add(PRIORITY_OFFSET).cast::<u16>().write(POLL_FIRST) };
+    unsafe { (&raw mut *entry).byte_add(PRIORITY_OFFSET).cast::<u16>().write(flags) };
 }
 
 /// The completion queue's flags, the one word of it that the library does not let us write.
