@@ -60,7 +60,7 @@ fn who_is_asked_for_what() {
             "http://nobody.test",
             "?nobody.test !nobody.test could not be resolved (3: Host not found) <502",
         ),
-        ("/a", "http://empty.test", "?empty.test !empty.test could not be resolved (Host not found) <502"),
+        ("/a", "http://empty.test", "?empty.test !empty.test could not be resolved (3: Host not found) <502"),
         // The error page is another location: what was computed is forgotten.
         (
             "/error",
