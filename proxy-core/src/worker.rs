@@ -118,12 +118,7 @@ impl Worker {
     /// Drives the clients that may go on because of what others did. Bounded by the servers that were given back.
     fn wake(&mut self) {
         while let Some(id) = self.ctx.wakes.pop_front() {
-            self.with_client(id, |client, ctx| {
-                if let Some(exchange) = &mut client.exchange {
-                    exchange.leave_queue(&mut client.link);
-                }
-                client.drive(ctx);
-            });
+            self.with_exchange(id, |exchange, link, _| exchange.leave_queue(link));
         }
     }
 

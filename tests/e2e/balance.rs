@@ -36,7 +36,7 @@ fn conf(servers: &[Upstream], group: &str) -> String {
         group = group.replace(&name, &format!("127.0.0.1:{}", server.port));
     }
     format!(
-        "worker_processes 1; events {{}} error_log @DIR@/error.log; http {{ access_log off; \
+        "worker_processes 1; events {{}} error_log @DIR@/error.log warn; http {{ access_log off; \
          upstream group {{ {group} }} \
          server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://group; }} }} }}"
     )
@@ -207,7 +207,7 @@ fn a_crash_of_one_of_three_shows_no_error_to_any_client() {
         .map(|port| format!("server 127.0.0.1:{port} max_fails=1 fail_timeout=1s; "))
         .collect();
     let proxy = Ringgate::start(&format!(
-        "worker_processes 2; events {{}} error_log @DIR@/error.log; http {{ access_log off; \
+        "worker_processes 2; events {{}} error_log @DIR@/error.log warn; http {{ access_log off; \
          upstream group {{ {group} }} \
          server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://group; proxy_connect_timeout 2s; }} }} }}"
     ));

@@ -429,6 +429,8 @@ impl Http2 {
             stream.link.fail(IoError::TIMED_OUT);
         } else if reason == Reason::Resolve {
             stream.exchange.handle_resolve_timeout(&mut stream.link, ctx);
+        } else if reason == Reason::UpstreamQueue {
+            stream.exchange.leave_queue(&mut stream.link);
         }
         self.mark_ready(id);
     }
