@@ -16,14 +16,14 @@ use alloc::rc::Rc;
 
 use super::Link;
 use crate::buf::Chunk;
-use crate::command::{CloseHow, ConnId, Level, ListenerId, Room};
+use crate::command::{CloseHow, Level, ListenerId, Room};
 use crate::config::{CoreSettings, Linger, Server, ServerId};
 use crate::error::ClientError;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::phases::find_server;
 use crate::exchange::{ConnFacts, Ending, Exchange, Stage};
 use crate::h1::{HeadLimits, Parsed, parse_request};
-use crate::h2::conn::{Fate, Http2, Http2Settings};
+use crate::h2::conn::Http2;
 use crate::h2::frame::PREFACE;
 use crate::http::framing::request_framing;
 use crate::http::{RequestHead, Span};
@@ -39,7 +39,7 @@ pub(crate) struct ClientConn {
     pub(crate) listener: Option<ListenerId>,
     pub(crate) exchange: Option<Box<Exchange>>,
     /// What it is once its client has said that it speaks HTTP/2.
-    h2: Option<Box<Http2>>,
+    pub(super) h2: Option<Box<Http2>>,
     pub(crate) state: State,
     /// Requests so far.
     requests: u64,
@@ -50,7 +50,7 @@ pub(crate) struct ClientConn {
     /// When lingering must end.
     linger_until: Instant,
     /// The settings of the last exchange's level, for what follows it.
-    last: Option<(Rc<Generation>, crate::config::LocationId)>,
+    pub(super) last: Option<(Rc<Generation>, crate::config::LocationId)>,
 }
 
 /// Where a connection stands; see the drawing above.
@@ -126,7 +126,7 @@ impl ClientConn {
         self.link.want_recv(Room::Small, ctx);
     }
 
-    fn default_server<'a>(&self, generation: &'a Generation) -> Option<&'a Server> {
+    pub(super) fn default_server<'a>(&self, generation: &'a Generation) -> Option<&'a Server> {
         generation.config.server(self.default_server_id(generation))
     }
 
@@ -317,7 +317,7 @@ impl ClientConn {
     }
 
     /// The reply is out: closes at once, or reads on for a while so that the client gets to see it.
-    fn close_orderly(&mut self, unread: bool, ctx: &mut Context) {
+    pub(super) fn close_orderly(&mut self, unread: bool, ctx: &mut Context) {
         ctx.tally.waiting += 1;
         self.state = State::Waiting;
         let last = self.last.clone();
@@ -350,80 +350,6 @@ impl ClientConn {
         let at = (ctx.now.instant + timeout).min(self.linger_until);
         self.link.set_deadline_at(at, Reason::Linger, ctx);
         self.link.want_recv(Room::Large, ctx);
-    }
-
-    /// Whether this is HTTP/2's preface or its beginning, and this listener takes it.
-    #[cold]
-    fn speaks_h2(&self, bytes: &[u8], generation: &Generation) -> bool {
-        let listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
-        let wanted = listener.is_some_and(|listener| listener.http2)
-            || self.default_server(generation).is_some_and(|server| server.http2);
-        let common = bytes.len().min(PREFACE.len());
-        wanted && bytes.get(..common) == PREFACE.get(..common)
-    }
-
-    /// The client speaks HTTP/2; these are its first bytes.
-    fn begin_h2(&mut self, bytes: Chunk, generation: &Rc<Generation>, ctx: &mut Context) -> bool {
-        let Some(server) = self.default_server(generation) else { return false };
-        let settings = Http2Settings::of(server);
-        let level = (Rc::clone(generation), server.root);
-        ctx.tally.reading -= 1;
-        ctx.tally.waiting += 1;
-        self.state = State::Http2;
-        self.h2 = Some(Http2::new(Rc::clone(&self.facts), self.listener, settings, level, ctx));
-        self.link.put_back(bytes);
-        true
-    }
-
-    fn drive_h2(&mut self, ctx: &mut Context) {
-        let Some(h2) = &mut self.h2 else { return };
-        h2.set_listener(self.listener);
-        let fate = h2.drive(&mut self.link, ctx);
-        self.follow(fate, ctx);
-    }
-
-    fn handle_h2_timeout(&mut self, reason: Reason, ctx: &mut Context) {
-        let Some(h2) = &mut self.h2 else { return };
-        let fate = h2.handle_timeout(reason, &mut self.link, ctx);
-        self.follow(fate, ctx);
-    }
-
-    /// Does with the connection what its HTTP/2 half has come to.
-    fn follow(&mut self, fate: Fate, ctx: &mut Context) {
-        match fate {
-            Fate::Open => {}
-            Fate::Gone => self.close(CloseHow::Graceful, ctx),
-            Fate::Ended => {
-                self.last = self.h2.take().map(|h2| h2.last);
-                ctx.tally.waiting -= 1;
-                self.close_orderly(true, ctx);
-            }
-        }
-    }
-
-    /// Tells a stream's exchange something, and drives the connection.
-    pub(crate) fn drive_stream(
-        &mut self,
-        id: u32,
-        key: ConnId,
-        act: impl FnOnce(&mut Exchange, &mut Link, &mut Context),
-        ctx: &mut Context,
-    ) {
-        if let Some(h2) = &mut self.h2
-            && let Some(stream) = h2.streams.find(id, key)
-        {
-            act(&mut stream.exchange, &mut stream.link, ctx);
-            h2.mark_ready(id);
-            self.drive(ctx);
-        }
-    }
-
-    /// A deadline of a stream may have passed.
-    pub(crate) fn handle_stream_timeout(&mut self, id: u32, key: ConnId, ctx: &mut Context) {
-        if let Some(h2) = &mut self.h2 {
-            h2.handle_stream_timeout(id, key, ctx);
-            self.drive(ctx);
-        }
     }
 
     /// A deadline has passed.
@@ -505,16 +431,6 @@ impl ClientConn {
         match &self.h2 {
             Some(h2) => h2.is_idle() && !self.link.has_input(),
             None => matches!(self.state, State::Waiting | State::Handshake) && !self.link.has_input(),
-        }
-    }
-
-    /// No more requests are wanted: ends it if nothing is under way.
-    pub(crate) fn leave(&mut self, ctx: &mut Context) {
-        if let Some(h2) = &mut self.h2 {
-            h2.leave();
-            self.drive(ctx);
-        } else if self.is_idle() {
-            self.close(CloseHow::Graceful, ctx);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! most part.
 
 pub(crate) mod client;
+mod h2;
 mod handshake;
 pub(crate) mod link;
 pub(crate) mod name_server;

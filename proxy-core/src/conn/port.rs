@@ -166,6 +166,8 @@ impl Link {
         self.sending_bytes = 0;
         if let Some(port) = &mut self.port {
             port.heads.clear();
+            // What is cut must not look whole.
+            port.end = None;
         }
     }
 }

@@ -450,9 +450,12 @@ impl Http2 {
         self.requests > 0
     }
 
-    /// The listener's place in a new configuration; none where it is gone.
-    pub(crate) const fn set_listener(&mut self, listener: Option<ListenerId>) {
+    /// The listener's place in a new configuration, none where it is gone; what is known of the connection by now.
+    pub(crate) fn set_listener(&mut self, listener: Option<ListenerId>, facts: &Rc<ConnFacts>) {
         self.listener = listener;
+        if !Rc::ptr_eq(&self.facts, facts) {
+            self.facts = Rc::clone(facts);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::buf::{Chain, Chunk};
 use crate::command::ConnId;
 use crate::conn::Link;
 use crate::exchange::Exchange;
+use crate::exchange::request_body::Mode;
 
 /// One stream.
 pub(crate) struct Stream {
@@ -90,7 +91,8 @@ impl Stream {
 
     /// By how much the client's window is to grow: as far as the exchange asks for more than is here.
     pub(super) fn credit(&mut self, window: i64) -> Option<u32> {
-        if !self.link.wants_input() || self.input_closed || self.recv_window > window / 2 {
+        let unwanted = self.exchange.body.mode() == Mode::Discard;
+        if unwanted || !self.link.wants_input() || self.input_closed || self.recv_window > window / 2 {
             return None;
         }
         let credit = u32::try_from(window - self.recv_window).ok().filter(|credit| *credit > 0)?;

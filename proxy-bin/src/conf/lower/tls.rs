@@ -35,7 +35,7 @@ impl TlsLevel {
     }
 
     /// What the core needs; none for a server without a certificate. Mistakes are recorded.
-    pub fn finish(&self, cx: &mut Context<'_>) -> Option<Arc<TlsServer>> {
+    pub fn finish(&self, http2: bool, cx: &mut Context<'_>) -> Option<Arc<TlsServer>> {
         let certificates = self.certificate.as_deref().filter(|list| !list.is_empty())?;
         let keys = self.certificate_key.as_deref().unwrap_or_default();
         if keys.len() < certificates.len() {
@@ -44,7 +44,7 @@ impl TlsLevel {
             cx.diagnostics.push(Diagnostic::emerg(at.span, message));
             return None;
         }
-        let mut settings = ServerSettings::default();
+        let mut settings = ServerSettings { http2, ..ServerSettings::default() };
         for (certificate, key) in certificates.iter().zip(keys) {
             settings.certificates.push(load(cx, certificate, key)?);
         }

@@ -22,7 +22,11 @@ impl Facts {
             Variable::IsArgs => always(if self.args.is_empty() { b"" } else { b"?" }, out),
             Variable::Request => unless_empty(head.line.of(&head.bytes), out),
             Variable::RequestMethod => unless_empty(head.method_text.of(&head.bytes), out),
-            Variable::Http2 => always(if head.version == Version::Http2 { b"h2c" } else { b"" }, out),
+            Variable::Http2 => {
+                let over_tls = self.conn.tls.is_some();
+                let name = if over_tls { "h2" } else { "h2c" };
+                always(if head.version == Version::Http2 { name.as_bytes() } else { b"" }, out)
+            }
             Variable::ServerProtocol => head.method.is_some() && always(head.version.name().as_bytes(), out),
             Variable::ProxyAddXForwardedFor => self.forwarded_for(out),
             Variable::ContentLength => match head.value(HeaderId::ContentLength) {
