@@ -20,6 +20,7 @@ mod engine;
 mod fakes;
 mod files;
 mod model;
+mod names;
 mod net;
 mod pipe;
 mod plan;

@@ -408,10 +408,6 @@ fn supports(level: &UpstreamLevel, field: Field<'_>, parameter: &str) -> Parsed<
     }
 }
 
-fn not_yet(field: Field<'_>, text: &str) -> Box<Diagnostic> {
-    field.error(format!("parameter \"{text}\" is known to nginx but ringgate does not support it yet"))
-}
-
 /// `keepalive connections [local];`
 ///
 /// # Errors
