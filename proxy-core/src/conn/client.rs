@@ -284,6 +284,7 @@ impl ClientConn {
         let ending = if exchange.looks_whole_but_is_not() { Ending::Reset } else { ending };
         self.last = Some((Rc::clone(&exchange.generation), exchange.facts.location));
         exchange.close(&self.link, ctx);
+        self.link.pace = None;
         ctx.tally.writing -= 1;
         let unread = !exchange.body_was_read() || self.link.has_input();
         ctx.spare_exchange(exchange);

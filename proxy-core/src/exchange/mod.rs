@@ -33,6 +33,7 @@ pub(crate) mod finish;
 pub(crate) mod phases;
 pub(crate) mod preaccess;
 pub(crate) mod proxy;
+mod rate;
 pub(crate) mod redirect;
 pub(crate) mod reply_body;
 pub(crate) mod reply_head;

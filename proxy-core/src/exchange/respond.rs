@@ -70,6 +70,8 @@ impl Exchange {
     /// Hands the head in the scratch memory, and a small body with it, to the link.
     pub(crate) fn send_head(&mut self, link: &mut Link, ctx: &mut Context) {
         debug_assert!(!self.head_sent);
+        let generation = Rc::clone(&self.generation);
+        self.set_pace(&generation, link, ctx);
         let head_bytes = ctx.scratch.len();
         if !link.is_stream() {
             self.reply.append_small(&mut ctx.scratch);

@@ -61,6 +61,7 @@ files! {
     upgrade
     upstreams
     uri
+    errors files framing headers host limit_conn limit_rate limit_req limits logs redirects routing timeouts upgrade upstreams uri
 }
 
 fn directory() -> PathBuf {

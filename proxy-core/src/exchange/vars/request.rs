@@ -122,8 +122,8 @@ impl Facts {
     }
 }
 
-/// `8k`, `1m`, `512`
-fn size(text: &[u8]) -> Option<u64> {
+/// `10k`, `1m`, `500`: a size in bytes; nothing for anything else, as in nginx.
+pub(crate) fn size(text: &[u8]) -> Option<u64> {
     let (digits, unit) = match text {
         [digits @ .., b'k' | b'K'] => (digits, 1 << 10),
         [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
