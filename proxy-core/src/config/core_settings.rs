@@ -47,6 +47,8 @@ pub struct CoreSettings {
     pub reset_timedout_connection: bool,
     /// `server_tokens`
     pub server_tokens: ServerTokens,
+    /// `msie_padding`: error pages for browsers that show their own instead of short ones are made longer.
+    pub msie_padding: bool,
     /// `etag`
     pub etag: bool,
     /// `if_modified_since`: off, exact or before.
@@ -223,8 +225,19 @@ pub struct Keepalive {
     pub requests_max: u64,
     /// `keepalive_time`
     pub time_max: Millis,
-    /// `keepalive_min_timeout`
+    /// `keepalive_min_timeout`: for so long neither a shutdown nor a full worker ends an idle connection.
     pub timeout_min: Millis,
+    /// `keepalive_disable`
+    pub disable: KeepaliveDisable,
+}
+
+/// `keepalive_disable`: browsers whose connections are closed after each reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepaliveDisable {
+    /// Old Internet Explorers after a POST.
+    pub msie6: bool,
+    /// Safari and those that look like it on macOS.
+    pub safari: bool,
 }
 
 /// The `lingering_*` family.
@@ -256,4 +269,6 @@ pub enum ServerTokens {
     On,
     /// The name only.
     Off,
+    /// This text; an empty one leaves the field out.
+    Text(Template),
 }

@@ -11,9 +11,10 @@ use hashbrown::HashMap;
 
 use super::{
     BodyBuffering, ClientBody, Content, CoreSettings, Expires, HIDDEN_BY_DEFAULT, IfModifiedSince,
-    IgnoreHeaders, Keepalive, Linger, LingeringClose, Listener, Location, LocationId, LocationKind,
-    MimeTypes, NextUpstream, Origin, Proxy, ProxyHttpVersion, Root, Server, ServerId, ServerTokens,
-    SetHeaders, Target, TargetUri, Template, UpgradePolicy, Upstream, UpstreamId, UpstreamServer,
+    IgnoreHeaders, Keepalive, KeepaliveDisable, Linger, LingeringClose, Listener, Location, LocationId,
+    LocationKind, MimeTypes, NextUpstream, Origin, Proxy, ProxyHttpVersion, Root, Server, ServerId,
+    ServerTokens, SetHeaders, Target, TargetUri, Template, UpgradePolicy, Upstream, UpstreamId,
+    UpstreamServer,
 };
 use crate::command::Address;
 use crate::config::Balance;
@@ -44,6 +45,7 @@ impl Default for CoreSettings {
             send_timeout: Millis::from_secs(60),
             reset_timedout_connection: false,
             server_tokens: ServerTokens::On,
+            msie_padding: true,
             etag: true,
             if_modified_since: IfModifiedSince::Exact,
             ranges_max: None,
@@ -92,6 +94,7 @@ impl Default for Keepalive {
             requests_max: 1000,
             time_max: Millis::from_secs(3600),
             timeout_min: Millis(0),
+            disable: KeepaliveDisable { msie6: true, safari: false },
         }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct ClientConn {
     pipelined: bool,
     /// When the first byte of the present head came.
     head_began: Instant,
+    /// Until then an idle connection is not to be closed for our convenience (`keepalive_min_timeout`).
+    protected_until: Option<Instant>,
     /// When lingering must end.
     linger_until: Instant,
     /// The settings of the last exchange's level, for what follows it.
@@ -79,6 +81,7 @@ impl ClientConn {
             requests: 0,
             pipelined: false,
             head_began: now,
+            protected_until: None,
             linger_until: now,
             last: None,
         }
@@ -275,6 +278,10 @@ impl ClientConn {
             ctx.tally.reading -= 1;
         }
         ctx.tally.writing += 1;
+        if exchange.generation.config.reads_counters {
+            ctx.publish_tally();
+        }
+        self.protected_until = None;
         self.state = State::Exchanging;
         self.exchange = Some(exchange);
     }
@@ -311,6 +318,8 @@ impl ClientConn {
         let last = self.last.clone();
         if let Some(core) = settings(last.as_ref()) {
             self.link.set_deadline(core.keepalive.timeout, Reason::Keepalive, ctx);
+            let least = core.keepalive.timeout_min;
+            self.protected_until = (!least.is_zero()).then(|| ctx.now.instant + least);
         }
         if ctx.draining || self.listener.is_none() {
             self.close(CloseHow::Graceful, ctx);
@@ -501,21 +510,28 @@ impl ClientConn {
         self.requests > 0 || self.h2.as_ref().is_some_and(|h2| h2.has_served())
     }
 
-    /// Whether nothing is under way: a reload or a shutdown may close it.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether nothing is under way: a reload or a full worker may close it.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        self.waits() && self.protected_until.is_none_or(|until| until <= now)
+    }
+
+    fn waits(&self) -> bool {
         match &self.h2 {
             Some(h2) => h2.is_idle() && !self.link.has_input(),
             None => matches!(self.state, State::Waiting | State::Handshake) && !self.link.has_input(),
         }
     }
 
-    /// No more requests are wanted: ends it if nothing is under way.
+    /// No more requests are wanted: ends it if nothing is under way, or as soon as it was idle for long enough.
     pub(crate) fn leave(&mut self, ctx: &mut Context) {
         if let Some(h2) = &mut self.h2 {
             h2.leave();
             self.drive(ctx);
-        } else if self.is_idle() {
+        } else if self.is_idle(ctx.now.instant) {
             self.close(CloseHow::Graceful, ctx);
+        } else if let Some(until) = self.protected_until.filter(|_| self.waits()) {
+            let due = self.link.deadline.get().map_or(until, |(at, _)| at.min(until));
+            self.link.set_deadline_at(due, Reason::Keepalive, ctx);
         }
     }
 }

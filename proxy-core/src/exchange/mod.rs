@@ -24,6 +24,7 @@
 
 pub(crate) mod access;
 mod auth_basic;
+pub(crate) mod browser;
 pub(crate) mod context;
 mod cookies;
 pub(crate) mod error_log;
@@ -245,7 +246,8 @@ impl Exchange {
         let age_ms = self.facts.started.millis_since(self.facts.conn.accepted);
         self.keep_alive &= !keepalive.timeout.is_zero()
             && self.facts.conn_requests < keepalive.requests_max
-            && age_ms <= keepalive.time_max.0;
+            && age_ms <= keepalive.time_max.0
+            && !self.is_bad_at_keep_alive(keepalive.disable);
     }
 
     /// Whether nothing of the request is left unread.

@@ -62,6 +62,7 @@ files! {
     upstreams
     uri
     errors files framing headers host limit_conn limit_rate limit_req limits logs redirects routing timeouts upgrade upstreams uri
+    core errors files framing headers host limit_conn limit_rate limit_req limits logs redirects routing status timeouts upgrade upstreams uri
 }
 
 fn directory() -> PathBuf {

@@ -5,7 +5,6 @@ use super::{off_only, tunes, unsupported};
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    tunes("keepalive_disable", C::HSL, A::ONE_TWO),
     tunes("log_subrequest", C::HSL, A::FLAG),
     tunes("rewrite_log", C::HTTP.or(C::REWRITE), A::FLAG),
     tunes("uninitialized_variable_warn", C::HTTP.or(C::REWRITE), A::FLAG),
@@ -30,7 +29,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("tcp_nopush", C::HSL, A::FLAG),
     tunes("send_lowat", C::HSL, A::ONE),
     tunes("postpone_output", C::HSL, A::ONE),
-    tunes("msie_padding", C::HSL, A::FLAG),
     tunes("msie_refresh", C::HSL, A::FLAG),
     unsupported("post_action", C::HSL_IF, A::ONE),
     tunes("open_file_cache", C::HSL, A::ONE_TWO),
