@@ -44,6 +44,7 @@ macro_rules! files {
 files! {
     access
     auth_basic
+    core
     errors
     files
     filters
@@ -51,18 +52,18 @@ files! {
     headers
     host
     limit_conn
+    limit_rate
     limit_req
     limits
     logs
     proxy
     redirects
     routing
+    status
     timeouts
     upgrade
     upstreams
     uri
-    errors files framing headers host limit_conn limit_rate limit_req limits logs redirects routing timeouts upgrade upstreams uri
-    core errors files framing headers host limit_conn limit_rate limit_req limits logs redirects routing status timeouts upgrade upstreams uri
 }
 
 fn directory() -> PathBuf {
