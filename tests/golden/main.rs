@@ -9,4 +9,5 @@ mod dns;
 mod dynamic;
 mod fuzz;
 mod h1;
+mod limits;
 mod route;
