@@ -212,6 +212,21 @@ pub struct ClientBody {
     pub timeout: Millis,
     /// `client_body_temp_path`, absolute.
     pub temp_path: Arc<[u8]>,
+    /// How many digits of a file's number name each of the directories below it.
+    pub temp_levels: [u8; 3],
+    /// `client_body_in_file_only`
+    pub in_file: BodyInFile,
+}
+
+/// `client_body_in_file_only`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyInFile {
+    /// Only where it does not fit in memory.
+    No,
+    /// Always, in a file that has a name (`$request_body_file`) and is removed after the request.
+    Clean,
+    /// Always, in a file that stays.
+    Stays,
 }
 
 /// The `keepalive_*` family, towards clients.

@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use super::{
-    BodyBuffering, ClientBody, Content, CoreSettings, Expires, HIDDEN_BY_DEFAULT, IfModifiedSince,
-    IgnoreHeaders, Keepalive, KeepaliveDisable, Linger, LingeringClose, Listener, Location, LocationId,
-    LocationKind, MimeTypes, NextUpstream, Origin, Proxy, ProxyHttpVersion, Root, Server, ServerId,
-    ServerTokens, SetHeaders, Target, TargetUri, Template, UpgradePolicy, Upstream, UpstreamId,
+    BodyBuffering, BodyInFile, ClientBody, Content, CoreSettings, Expires, HIDDEN_BY_DEFAULT,
+    IfModifiedSince, IgnoreHeaders, Keepalive, KeepaliveDisable, Linger, LingeringClose, Listener, Location,
+    LocationId, LocationKind, MimeTypes, NextUpstream, Origin, Proxy, ProxyHttpVersion, Root, Server,
+    ServerId, ServerTokens, SetHeaders, Target, TargetUri, Template, UpgradePolicy, Upstream, UpstreamId,
     UpstreamServer,
 };
 use crate::command::Address;
@@ -82,6 +82,8 @@ impl Default for ClientBody {
             buffer_bytes: 4 * PAGE_BYTES,
             timeout: Millis::from_secs(60),
             temp_path: Arc::from(b"client_body_temp".as_slice()),
+            temp_levels: [0; 3],
+            in_file: BodyInFile::No,
         }
     }
 }

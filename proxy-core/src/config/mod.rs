@@ -31,8 +31,9 @@ use alloc::vec::Vec;
 pub use access::{Access, AccessRules, AuthBasic, LimitExcept, UserFilePath};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
 pub use core_settings::{
-    AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget, Expires,
-    IfModifiedSince, Keepalive, KeepaliveDisable, Linger, LingeringClose, MimeTypes, Root, ServerTokens,
+    AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget,
+    Expires, IfModifiedSince, Keepalive, KeepaliveDisable, Linger, LingeringClose, MimeTypes, Root,
+    ServerTokens,
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
 pub use filter::{Filters, Gzip, GzipProxied, Negotiation, SubFilter, Types};

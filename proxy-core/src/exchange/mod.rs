@@ -303,6 +303,7 @@ impl Exchange {
             self.fail_file(error, "writing client request body", link, ctx);
         } else if self.body.is_gathered() {
             link.deadline.clear();
+            self.facts.request_body_file = self.body.file_name().cloned();
             self.stage = Stage::Proxy;
         } else if link.is_receiving() {
             // The timeout is between two reads; while a file is written nothing is waited for from the client.

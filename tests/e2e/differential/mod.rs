@@ -44,6 +44,7 @@ macro_rules! files {
 files! {
     access
     auth_basic
+    body_file
     core
     errors
     files

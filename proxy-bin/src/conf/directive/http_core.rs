@@ -1,6 +1,6 @@
 //! The core of `http`: servers, locations, clients, files.
 
-use proxy_core::config::{IfModifiedSince, Linger};
+use proxy_core::config::{BodyInFile, IfModifiedSince, Linger};
 
 use super::store;
 use super::{Arity as A, Body, Contexts as C, Entry};
@@ -140,7 +140,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         C::HSL,
         A::ONE_TO_FOUR,
         "The directory for request bodies that do not fit the buffer. Default: client_body_temp.",
-    ).core(|level, call| { level.client_body_temp_path = Some(call.path_bytes()); Ok(()) }),
+    ).core(lower::core::client_body_temp_path),
+    Entry::new(
+        "client_body_in_file_only",
+        C::HSL,
+        A::ONE,
+        "Whether request bodies always go to files that have names: on, clean (removed after the request) or off. Default: off.",
+    ).core(|level, call| store(&mut level.client_body_in_file_only, call.first().choice(&[("on", BodyInFile::Stays), ("clean", BodyInFile::Clean), ("off", BodyInFile::No)]))),
     Entry::new(
         "send_timeout",
         C::HSL,

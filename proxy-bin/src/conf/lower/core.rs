@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap as CoreMap;
 use proxy_core::config::{
-    AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, Expires, IfModifiedSince, Keepalive,
-    KeepaliveDisable, Linger, LingeringClose, LocationKind, MimeTypes, ResolverId, Root, ServerTokens,
-    Template,
+    AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, Expires, IfModifiedSince,
+    Keepalive, KeepaliveDisable, Linger, LingeringClose, LocationKind, MimeTypes, ResolverId, Root,
+    ServerTokens, Template,
 };
 use proxy_core::time::Millis;
 
@@ -56,7 +56,9 @@ pub struct CoreLevel {
     pub client_max_body_size: Option<u64>,
     pub client_body_buffer_size: Option<usize>,
     pub client_body_timeout: Option<Millis>,
-    pub client_body_temp_path: Option<Arc<[u8]>>,
+    /// The directory, and how the ones below it are named.
+    pub client_body_temp_path: Option<(Arc<[u8]>, [u8; 3])>,
+    pub client_body_in_file_only: Option<BodyInFile>,
     /// The timeout and the field's value in seconds.
     pub keepalive_timeout: Option<(Millis, Option<u64>)>,
     pub keepalive_min_timeout: Option<Millis>,
@@ -106,7 +108,7 @@ impl CoreLevel {
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; root index types default_type error_pages recursive_error_pages error_logs
             add_header_inherit add_trailer_inherit expires client_max_body_size client_body_buffer_size
-            client_body_timeout client_body_temp_path keepalive_timeout keepalive_min_timeout keepalive_requests
+            client_body_timeout client_body_temp_path client_body_in_file_only keepalive_timeout keepalive_min_timeout keepalive_requests
             keepalive_time keepalive_disable msie_padding lingering_close lingering_time lingering_timeout send_timeout
             reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
             absolute_redirect server_name_in_redirect port_in_redirect log_not_found limit_rate limit_rate_after
@@ -162,14 +164,17 @@ impl CoreLevel {
     }
 
     fn client_body(&self, env: &Environment<'_>, default: ClientBody) -> ClientBody {
-        let temp = || env.prefix.join(env.client_body_temp).to_string_lossy().as_bytes().into();
+        let temp = || (env.prefix.join(env.client_body_temp).to_string_lossy().as_bytes().into(), [0; 3]);
+        let (temp_path, temp_levels) = self.client_body_temp_path.clone().unwrap_or_else(temp);
         // 0 is written where there is no limit.
         let bytes_max = self.client_max_body_size.map(|bytes| Some(bytes).filter(|bytes| *bytes > 0));
         ClientBody {
             bytes_max: bytes_max.unwrap_or(default.bytes_max),
             buffer_bytes: self.client_body_buffer_size.unwrap_or(default.buffer_bytes),
             timeout: self.client_body_timeout.unwrap_or(default.timeout),
-            temp_path: self.client_body_temp_path.clone().unwrap_or_else(temp),
+            temp_path,
+            temp_levels,
+            in_file: self.client_body_in_file_only.unwrap_or(default.in_file),
         }
     }
 
@@ -277,6 +282,19 @@ pub fn index(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
         let template = call.template(n)?;
         level.index.get_or_insert_default().push(template);
     }
+    Ok(())
+}
+
+/// `client_body_temp_path path [level1 [level2 [level3]]];`
+pub fn client_body_temp_path(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let mut levels = [0; 3];
+    for (n, digits) in levels.iter_mut().enumerate().take(call.args().len() - 1) {
+        let field = call.arg(n + 1);
+        let number = field.number()?;
+        let fits = u8::try_from(number).ok().filter(|number| (1..=10).contains(number));
+        *digits = fits.ok_or_else(|| field.invalid("a level is a number of digits"))?;
+    }
+    level.client_body_temp_path = Some((call.path_bytes(), levels));
     Ok(())
 }
 

@@ -38,8 +38,8 @@ impl Facts {
                 self.request_body.iter().for_each(|chunk| out.extend_from_slice(chunk));
                 !self.request_body.is_empty()
             }
-            // A temporary file has no name.
-            Variable::RequestBodyFile => false,
+            // A temporary file has a name only where the configuration asks for one.
+            Variable::RequestBodyFile => text(self.request_body_file.as_deref(), out),
             Variable::RequestCompletion => always(if self.reply.complete { b"OK" } else { b"" }, out),
             Variable::RequestId => self.write_request_id(out),
             Variable::RequestLength => number(self.request_length, out),

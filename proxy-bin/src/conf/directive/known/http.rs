@@ -16,7 +16,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("request_pool_size", C::HS, A::ONE),
     tunes("types_hash_max_size", C::HSL, A::ONE),
     tunes("types_hash_bucket_size", C::HSL, A::ONE),
-    off_only("client_body_in_file_only", C::HSL, A::ONE),
     tunes("client_body_in_single_buffer", C::HSL, A::FLAG),
     tunes("sendfile", C::HSL_IF, A::FLAG),
     tunes("sendfile_max_chunk", C::HSL, A::ONE),
