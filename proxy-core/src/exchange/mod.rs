@@ -258,7 +258,12 @@ impl Exchange {
     /// A deadline of the client's connection has passed.
     pub(crate) fn handle_client_timeout(&mut self, reason: Reason, link: &mut Link, ctx: &mut Context) {
         let error = ClientError::Timeout;
-        self.log_error(Level::Info, &error, ctx);
+        let doing = match (reason, self.facts.tries.is_empty()) {
+            (Reason::ClientSend, true) => " while sending response to client",
+            (Reason::ClientSend, false) => " while sending to client",
+            _ => "",
+        };
+        self.log_error(Level::Info, &format_args!("{error}{doing}"), ctx);
         if !self.head_sent && reason == Reason::ClientBody {
             self.facts.reply.status = error.status();
         }
