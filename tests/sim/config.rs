@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use proxy_core::command::{Address, Level};
 use proxy_core::config::{
-    AccessLog, Balance, BodyBuffering, ClientBody, Config, ConnectionLimit, ConnectionLimits, Content, CoreSettings,
-    ErrorLogFile, ErrorLogRef, Escape, Keepalive, LimitKind, LimitZone, Limits, LingeringClose, Listener,
-    Location, LocationId, LocationKind, LogFile, LogFormat, LogId, LogSink, LogTarget, NextUpstream, Piece, Policy,
-    Proxy, RequestLimit, RequestLimits, Server, SetHeader, SetHeaders, Template, Upstream, UpstreamServer,
-    Variable, ZoneId,
+    AccessLog, Balance, BodyBuffering, ClientBody, Config, ConnectionLimit, ConnectionLimits, Content,
+    CoreSettings, ErrorLogFile, ErrorLogRef, Escape, Keepalive, LimitKind, LimitZone, Limits, LingeringClose,
+    Listener, Location, LocationId, LocationKind, LogFile, LogFormat, LogId, LogSink, LogTarget,
+    NextUpstream, Piece, Policy, Proxy, RequestLimit, RequestLimits, Server, SetHeader, SetHeaders, Template,
+    Upstream, UpstreamServer, Variable, ZoneId,
 };
 use proxy_core::http::{HeaderId, Status};
 use proxy_core::route::{LocationTree, LocationTreeBuilder};
