@@ -28,7 +28,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("tcp_nopush", C::HSL, A::FLAG),
     tunes("send_lowat", C::HSL, A::ONE),
     tunes("postpone_output", C::HSL, A::ONE),
-    tunes("msie_refresh", C::HSL, A::FLAG),
+    off_only("msie_refresh", C::HSL, A::FLAG),
     unsupported("post_action", C::HSL_IF, A::ONE),
     tunes("open_file_cache", C::HSL, A::ONE_TWO),
     tunes("open_file_cache_valid", C::HSL, A::ONE),
