@@ -15,15 +15,14 @@
 //! ```
 //!
 //! `choose`, `heads` and `routes` are the leaf parts, `site` compiles an nginx.conf as the binary would, `worker` is the driver of
-//! the whole-request group.
+//! the whole-request group, `scale` asks whether a large configuration costs a request more.
 //!
 //! [`Worker`]: proxy_core::worker::Worker
-
-#![allow(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
 mod choose;
 mod heads;
 mod routes;
+mod scale;
 mod site;
 mod worker;
 
@@ -31,16 +30,24 @@ use criterion::Criterion;
 
 fn main() {
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some("requests") {
-        let count = words.next().and_then(|count| count.parse().ok()).unwrap_or(10_000);
-        worker::requests(count);
-        println!("{count} requests");
-        return;
+    let command = words.next().unwrap_or_default();
+    let mut count = || words.next().and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    match &*command {
+        "requests" => worker::requests(count()),
+        "site" => {
+            let count = count();
+            scale::requests(count, &words.collect::<Vec<_>>().join(" "));
+        }
+        _ => measure(),
     }
+}
+
+fn measure() {
     let mut criterion = Criterion::default().configure_from_args();
     choose::run(&mut criterion);
     heads::run(&mut criterion);
     routes::run(&mut criterion);
     worker::run(&mut criterion);
+    scale::run(&mut criterion);
     criterion.final_summary();
 }

@@ -40,7 +40,7 @@ pub(crate) fn run(criterion: &mut Criterion) {
     for (name, target, bytes) in
         [("small", "/page?x=1", 128), ("10k", "/page?x=1", 10 * 1024), ("small, logged", "/logged/page", 128)]
     {
-        let mut pair = Pair::new(target, bytes);
+        let mut pair = Pair::new(CONF, target, bytes);
         pair.exchange();
         group.bench_function(name, |bencher| bencher.iter(|| pair.exchange()));
     }
@@ -49,14 +49,14 @@ pub(crate) fn run(criterion: &mut Criterion) {
 
 /// Sends `count` requests with small replies, and nothing else.
 pub(crate) fn requests(count: u64) {
-    let mut pair = Pair::new("/page?x=1", 128);
+    let mut pair = Pair::new(CONF, "/page?x=1", 128);
     for _ in 0..count {
         pair.exchange();
     }
 }
 
 /// A worker with a client that keeps asking and an upstream that keeps answering.
-struct Pair {
+pub(crate) struct Pair {
     worker: Worker,
     pools: Pools,
     now: Now,
@@ -70,11 +70,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(target: &str, body_bytes: usize) -> Self {
+    /// A pair on the configuration `conf`, in which `bench.local` passes `target` on.
+    pub(crate) fn new(conf: &str, target: &str, body_bytes: usize) -> Self {
         let now =
             Now { instant: Instant::from_micros(1_000_000), unix_ms: 1_717_243_200_000, utc_offset_s: 0 };
         let pools = Pools::standard();
-        let mut worker = Worker::new(site::compile(CONF), Arc::new(Shared::new()), pools.clone(), 1, now);
+        let mut worker = Worker::new(site::compile(conf), Arc::new(Shared::new()), pools.clone(), 1, now);
         let address = |text: &str| Address::Ip(text.parse().expect("an address"));
         let peer = Peer { client: address("127.0.0.1:50000"), local: address("127.0.0.1:8080") };
         let client = worker.handle_accept(ListenerId(0), peer, now);
@@ -97,7 +98,7 @@ impl Pair {
     }
 
     /// One request and its whole reply.
-    fn exchange(&mut self) {
+    pub(crate) fn exchange(&mut self) {
         assert!(self.client_reads, "the worker waits for a request");
         self.client_reads = false;
         self.received = 0;

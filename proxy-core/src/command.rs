@@ -97,6 +97,11 @@ pub enum OpenMode {
     Read,
     /// An unnamed temporary file for writing and reading, made below the directory `path` with mode 0600.
     Temp,
+    /// A new file with the name `path` for writing and reading, with mode 0600; the directories above it are made.
+    New {
+        /// Whether it stays when it is closed; otherwise it is removed.
+        stays: bool,
+    },
 }
 
 /// Socket options of an outgoing connection.
@@ -308,6 +313,8 @@ impl IoError {
     pub const NOT_FOUND: Self = Self { errno: 2 };
     /// `EACCES`
     pub const ACCESS: Self = Self { errno: 13 };
+    /// `EEXIST`
+    pub const EXISTS: Self = Self { errno: 17 };
     /// `ENOTDIR`
     pub const NOT_DIRECTORY: Self = Self { errno: 20 };
     /// `EMFILE`

@@ -3,7 +3,7 @@
 use std::fs::{File as StdFile, OpenOptions as StdOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ const BUSY: IoError = IoError { errno: libc::EAGAIN };
 const STUCK: IoError = IoError { errno: libc::EIO };
 /// Temporary files are nobody else's business.
 const TEMP_MODE: u32 = 0o600;
+/// So are the directories that are made for them.
+const DIRECTORY_MODE: u32 = 0o700;
 /// How many names are tried for a temporary file where the file system has no unnamed ones.
 const NAMES_MAX: usize = 16;
 
@@ -33,13 +35,29 @@ pub(crate) enum Handle {
     /// Read and written by io_uring.
     Ring(Rc<RingFile>),
     /// Read and written by helper threads.
-    Plain(Arc<StdFile>),
+    Plain(Arc<PlainFile>),
+}
+
+/// A file that helper threads work on.
+pub(crate) struct PlainFile {
+    file: StdFile,
+    /// Its name, where it is removed with its last handle.
+    passing: Option<PathBuf>,
+}
+
+impl Drop for PlainFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.passing {
+            // Whoever took it away before has saved us the trouble.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Opens `path` as `mode` says.
 pub(crate) async fn open(path: Arc<[u8]>, mode: OpenMode, ring: bool) -> Result<(Handle, FileInfo), IoError> {
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
-    if ring {
+    if ring && !matches!(mode, OpenMode::New { .. }) {
         match open_ring(&path, &mode).await {
             Err(error) if mode == OpenMode::Temp && is_unnamed_unknown(&error) => {}
             result => return result.map_err(|error| errno::number(&error)),
@@ -56,6 +74,7 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
         // A FIFO without a writer must not hold the opener up.
         OpenMode::Read => options.read(true).custom_flags(libc::O_NONBLOCK),
         OpenMode::Temp => options.read(true).write(true).custom_flags(libc::O_TMPFILE).mode(TEMP_MODE),
+        OpenMode::New { .. } => options.read(true).write(true).create_new(true).mode(TEMP_MODE),
     };
     let file = options.open(path).await?;
     let meta = file.metadata().await?;
@@ -72,10 +91,11 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
     Ok((Handle::Ring(Rc::new(file)), info))
 }
 
-fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(StdFile, FileInfo)> {
+fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(PlainFile, FileInfo)> {
     let file = match mode {
         OpenMode::Read => StdOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?,
         OpenMode::Temp => open_temp(path)?,
+        OpenMode::New { .. } => open_new(path)?,
     };
     let meta = file.metadata()?;
     let info = FileInfo {
@@ -84,7 +104,21 @@ fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(StdFile, FileInfo)> {
         mtime_s: meta.mtime(),
         executable: meta.mode() & libc::S_IXUSR != 0,
     };
-    Ok((file, info))
+    let passing = (*mode == OpenMode::New { stays: false }).then(|| path.to_owned());
+    Ok((PlainFile { file, passing }, info))
+}
+
+fn open_new(path: &Path) -> io::Result<StdFile> {
+    let mut options = StdOptions::new();
+    options.read(true).write(true).create_new(true).mode(TEMP_MODE);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path);
+            std::fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+            options.open(path)
+        }
+        result => result,
+    }
 }
 
 fn open_temp(directory: &Path) -> io::Result<StdFile> {
@@ -133,7 +167,7 @@ pub(crate) async fn read(handle: Handle, offset: u64, len: usize, shelf: Rc<Shel
             let len = len.min(buf.spare());
             let task = move || {
                 let mut bytes = vec![0; len];
-                let n = file.read_at(&mut bytes, offset).map_err(|error| errno::number(&error))?;
+                let n = file.file.read_at(&mut bytes, offset).map_err(|error| errno::number(&error))?;
                 bytes.truncate(n);
                 Ok(bytes)
             };
@@ -151,7 +185,7 @@ pub(crate) async fn write(handle: Handle, offset: u64, chain: &Chain, held: &Hel
         Handle::Ring(file) => write_ring(&file, offset, chain, held).await,
         Handle::Plain(file) => {
             let bytes = chain.to_vec();
-            let task = move || file.write_all_at(&bytes, offset).map_err(|error| errno::number(&error));
+            let task = move || file.file.write_all_at(&bytes, offset).map_err(|error| errno::number(&error));
             FILES.run(task).await.unwrap_or(Err(BUSY))
         }
     }

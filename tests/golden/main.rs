@@ -10,4 +10,5 @@ mod dynamic;
 mod fuzz;
 mod h1;
 mod h2;
+mod limits;
 mod route;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use proxy_core::command::{Address, Level};
 use proxy_core::config::{
-    AccessLog, Balance, BodyBuffering, ClientBody, Config, Content, CoreSettings, ErrorLogFile, ErrorLogRef,
-    Escape, Keepalive, LingeringClose, Listener, Location, LocationId, LocationKind, LogFile, LogFormat,
-    LogId, LogSink, LogTarget, NextUpstream, Piece, Policy, Proxy, Server, SetHeader, SetHeaders, Template,
-    Upstream, UpstreamServer, Variable,
+    AccessLog, Balance, BodyBuffering, ClientBody, Config, ConnectionLimit, ConnectionLimits, Content,
+    CoreSettings, ErrorLogFile, ErrorLogRef, Escape, Keepalive, LimitKind, LimitZone, Limits, LingeringClose,
+    Listener, Location, LocationId, LocationKind, LogFile, LogFormat, LogId, LogSink, LogTarget,
+    NextUpstream, Piece, Policy, Proxy, RequestLimit, RequestLimits, Server, SetHeader, SetHeaders, Template,
+    Upstream, UpstreamServer, Variable, ZoneId,
 };
-use proxy_core::http::HeaderId;
+use proxy_core::http::{HeaderId, Status};
 use proxy_core::route::{LocationTree, LocationTreeBuilder};
 use proxy_core::time::Millis;
 
@@ -33,7 +34,17 @@ pub(crate) struct Site {
     pub(crate) body_buffer_bytes: usize,
     pub(crate) ignore_client_abort: bool,
     pub(crate) early_hints: bool,
+    /// Limits delay requests and slow replies down; none refuses any.
+    pub(crate) limits: bool,
 }
+
+/// The rate of a site with limits, in thousandths of a request per second and client.
+const RATE: u64 = 20_000;
+/// How fast its replies go, in bytes per second, and how much of each is free.
+const REPLY_RATE: &[u8] = b"262144";
+const REPLY_FREE: &[u8] = b"10000";
+/// How many requests may wait for their turn, in thousandths: more than there are.
+const BURST: u64 = 1_000_000;
 
 /// Every timeout of a simulated site but the keep-alive ones.
 pub(crate) const TIMEOUT: Millis = Millis(2000);
@@ -53,6 +64,7 @@ impl Site {
             content,
             core: core.clone(),
             access_logs: logs.clone(),
+            limits: self.limits.then(|| Arc::new(limits())),
             ..Location::default()
         };
         let root = level(LocationKind::Implicit, b"", Content::Files);
@@ -73,6 +85,7 @@ impl Site {
             servers: vec![server],
             locations: vec![root, proxied],
             upstreams: vec![self.upstream()],
+            limit_zones: zones(),
             logs: vec![LogFile { sink: LogSink::Stderr, buffer_bytes: 0, flush: None }],
             error_logs: vec![ErrorLogFile { sink: LogSink::Stderr, level: Level::Info }],
             hostname: "sim".into(),
@@ -96,6 +109,8 @@ impl Site {
             },
             lingering: LingeringClose { time: KEEPALIVE, timeout: TIMEOUT, ..LingeringClose::default() },
             send_timeout: TIMEOUT,
+            limit_rate: self.limits.then(|| Template::literal(REPLY_RATE)),
+            limit_rate_after: Some(Template::literal(REPLY_FREE)),
             early_hints: if self.early_hints { Arc::new([Template::literal(b"1")]) } else { Arc::new([]) },
             ..CoreSettings::default()
         }
@@ -150,6 +165,35 @@ impl Site {
             keepalive_timeout: KEEPALIVE,
             ..Upstream::explicit("backend", self.weights.iter().enumerate().map(server))
         }
+    }
+}
+
+fn zones() -> Vec<LimitZone> {
+    let zone = |name: &str, kind| LimitZone {
+        name: name.into(),
+        bytes: 32 << 10,
+        key: Template::new([Piece::Variable(Variable::RemoteAddr)]),
+        key_text: "$remote_addr".into(),
+        kind,
+    };
+    vec![zone("requests", LimitKind::Requests { rate: RATE }), zone("connections", LimitKind::Connections)]
+}
+
+fn limits() -> Limits {
+    Limits {
+        requests: Some(RequestLimits {
+            limits: Box::new([RequestLimit { zone: ZoneId(0), burst: BURST, delay: 0 }]),
+            level: Level::Error,
+            delay_level: Level::Warn,
+            status: Status(503),
+            dry_run: false,
+        }),
+        connections: Some(ConnectionLimits {
+            limits: Box::new([ConnectionLimit { zone: ZoneId(1), most: 1 }]),
+            level: Level::Error,
+            status: Status(503),
+            dry_run: false,
+        }),
     }
 }
 

@@ -54,7 +54,7 @@ impl Files {
             "rule: the path {:?} is not absolute",
             path.escape_ascii().to_string()
         );
-        let file = File { temporary: *mode == OpenMode::Temp, ..File::default() };
+        let file = File { temporary: *mode != OpenMode::Read, ..File::default() };
         assert!(self.open.insert(id, file).is_none(), "rule: file key {id:?} is in use");
         self.begin(id, Operation::Open, clock);
     }

@@ -359,7 +359,7 @@ impl Rig {
                     "rule: {:?} is not absolute",
                     path.escape_ascii().to_string()
                 );
-                let operation = FileOp::Open { temporary: mode == OpenMode::Temp };
+                let operation = FileOp::Open { temporary: mode != OpenMode::Read };
                 let key = self.files.insert(file, (false, Some(operation)));
                 assert!(key.is_none(), "rule: file key {file:?} is in use");
             }

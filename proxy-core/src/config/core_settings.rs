@@ -47,6 +47,8 @@ pub struct CoreSettings {
     pub reset_timedout_connection: bool,
     /// `server_tokens`
     pub server_tokens: ServerTokens,
+    /// `msie_padding`: error pages for browsers that show their own instead of short ones are made longer.
+    pub msie_padding: bool,
     /// `etag`
     pub etag: bool,
     /// `if_modified_since`: off, exact or before.
@@ -210,6 +212,21 @@ pub struct ClientBody {
     pub timeout: Millis,
     /// `client_body_temp_path`, absolute.
     pub temp_path: Arc<[u8]>,
+    /// How many digits of a file's number name each of the directories below it.
+    pub temp_levels: [u8; 3],
+    /// `client_body_in_file_only`
+    pub in_file: BodyInFile,
+}
+
+/// `client_body_in_file_only`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyInFile {
+    /// Only where it does not fit in memory.
+    No,
+    /// Always, in a file that has a name (`$request_body_file`) and is removed after the request.
+    Clean,
+    /// Always, in a file that stays.
+    Stays,
 }
 
 /// The `keepalive_*` family, towards clients.
@@ -223,8 +240,19 @@ pub struct Keepalive {
     pub requests_max: u64,
     /// `keepalive_time`
     pub time_max: Millis,
-    /// `keepalive_min_timeout`
+    /// `keepalive_min_timeout`: for so long neither a shutdown nor a full worker ends an idle connection.
     pub timeout_min: Millis,
+    /// `keepalive_disable`
+    pub disable: KeepaliveDisable,
+}
+
+/// `keepalive_disable`: browsers whose connections are closed after each reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepaliveDisable {
+    /// Old Internet Explorers after a POST.
+    pub msie6: bool,
+    /// Safari and those that look like it on macOS.
+    pub safari: bool,
 }
 
 /// The `lingering_*` family.
@@ -256,4 +284,6 @@ pub enum ServerTokens {
     On,
     /// The name only.
     Off,
+    /// This text; an empty one leaves the field out.
+    Text(Template),
 }

@@ -10,10 +10,11 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use super::{
-    BodyBuffering, ClientBody, Content, CoreSettings, Expires, HIDDEN_BY_DEFAULT, IfModifiedSince,
-    IgnoreHeaders, Keepalive, Linger, LingeringClose, Listener, Location, LocationId, LocationKind,
-    MimeTypes, NextUpstream, Origin, Proxy, ProxyHttpVersion, Root, Server, ServerId, ServerTokens,
-    SetHeaders, Target, TargetUri, Template, UpgradePolicy, Upstream, UpstreamId, UpstreamServer,
+    BodyBuffering, BodyInFile, ClientBody, Content, CoreSettings, Expires, HIDDEN_BY_DEFAULT,
+    IfModifiedSince, IgnoreHeaders, Keepalive, KeepaliveDisable, Linger, LingeringClose, Listener, Location,
+    LocationId, LocationKind, MimeTypes, NextUpstream, Origin, Proxy, ProxyHttpVersion, Root, Server,
+    ServerId, ServerTokens, SetHeaders, Target, TargetUri, Template, UpgradePolicy, Upstream, UpstreamId,
+    UpstreamServer,
 };
 use crate::command::Address;
 use crate::config::Balance;
@@ -44,6 +45,7 @@ impl Default for CoreSettings {
             send_timeout: Millis::from_secs(60),
             reset_timedout_connection: false,
             server_tokens: ServerTokens::On,
+            msie_padding: true,
             etag: true,
             if_modified_since: IfModifiedSince::Exact,
             ranges_max: None,
@@ -80,6 +82,8 @@ impl Default for ClientBody {
             buffer_bytes: 4 * PAGE_BYTES,
             timeout: Millis::from_secs(60),
             temp_path: Arc::from(b"client_body_temp".as_slice()),
+            temp_levels: [0; 3],
+            in_file: BodyInFile::No,
         }
     }
 }
@@ -92,6 +96,7 @@ impl Default for Keepalive {
             requests_max: 1000,
             time_max: Millis::from_secs(3600),
             timeout_min: Millis(0),
+            disable: KeepaliveDisable { msie6: true, safari: false },
         }
     }
 }

@@ -31,8 +31,9 @@ use alloc::vec::Vec;
 pub use access::{Access, AccessRules, AuthBasic, LimitExcept, UserFilePath};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
 pub use core_settings::{
-    AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget, Expires,
-    IfModifiedSince, Keepalive, Linger, LingeringClose, MimeTypes, Root, ServerTokens,
+    AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget,
+    Expires, IfModifiedSince, Keepalive, KeepaliveDisable, Linger, LingeringClose, MimeTypes, Root,
+    ServerTokens,
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
 pub use filter::{Filters, Gzip, GzipProxied, Negotiation, SubFilter, Types};
@@ -111,6 +112,8 @@ pub struct Config {
     pub error_logs: Vec<ErrorLogFile>,
     /// The zones of `limit_req` and `limit_conn`.
     pub limit_zones: Vec<LimitZone>,
+    /// Whether a `$connections_…` variable is asked for: the counters are up to date then for each request.
+    pub reads_counters: bool,
     /// The `map` blocks.
     pub maps: Vec<Map>,
     /// The names of the variables that a request may set, for messages.

@@ -47,6 +47,8 @@ pub(crate) struct ClientConn {
     pipelined: bool,
     /// When the first byte of the present head came.
     head_began: Instant,
+    /// Until then an idle connection is not to be closed for our convenience (`keepalive_min_timeout`).
+    pub(super) protected_until: Option<Instant>,
     /// When lingering must end.
     linger_until: Instant,
     /// The settings of the last exchange's level, for what follows it.
@@ -79,6 +81,7 @@ impl ClientConn {
             requests: 0,
             pipelined: false,
             head_began: now,
+            protected_until: None,
             linger_until: now,
             last: None,
         }
@@ -275,6 +278,10 @@ impl ClientConn {
             ctx.tally.reading -= 1;
         }
         ctx.tally.writing += 1;
+        if exchange.generation.config.reads_counters {
+            ctx.publish_tally();
+        }
+        self.protected_until = None;
         self.state = State::Exchanging;
         self.exchange = Some(exchange);
     }
@@ -284,6 +291,7 @@ impl ClientConn {
         let ending = if exchange.looks_whole_but_is_not() { Ending::Reset } else { ending };
         self.last = Some((Rc::clone(&exchange.generation), exchange.facts.location));
         exchange.close(&self.link, ctx);
+        self.link.pace = None;
         ctx.tally.writing -= 1;
         let unread = !exchange.body_was_read() || self.link.has_input();
         ctx.spare_exchange(exchange);
@@ -310,6 +318,8 @@ impl ClientConn {
         let last = self.last.clone();
         if let Some(core) = settings(last.as_ref()) {
             self.link.set_deadline(core.keepalive.timeout, Reason::Keepalive, ctx);
+            let least = core.keepalive.timeout_min;
+            self.protected_until = (!least.is_zero()).then(|| ctx.now.instant + least);
         }
         if ctx.draining || self.listener.is_none() {
             self.close(CloseHow::Graceful, ctx);
@@ -426,8 +436,12 @@ impl ClientConn {
         self.requests > 0 || self.h2.as_ref().is_some_and(|h2| h2.has_served())
     }
 
-    /// Whether nothing is under way: a reload or a shutdown may close it.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether nothing is under way: a reload or a full worker may close it.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        self.waits() && self.protected_until.is_none_or(|until| until <= now)
+    }
+
+    pub(super) fn waits(&self) -> bool {
         match &self.h2 {
             Some(h2) => h2.is_idle() && !self.link.has_input(),
             None => matches!(self.state, State::Waiting | State::Handshake) && !self.link.has_input(),

@@ -101,13 +101,16 @@ impl ClientConn {
         }
     }
 
-    /// No more requests are wanted: ends it if nothing is under way.
+    /// No more requests are wanted: ends it if nothing is under way, or as soon as it was idle for long enough.
     pub(crate) fn leave(&mut self, ctx: &mut Context) {
         if let Some(h2) = &mut self.h2 {
             h2.leave();
             self.drive(ctx);
-        } else if self.is_idle() {
+        } else if self.is_idle(ctx.now.instant) {
             self.close(CloseHow::Graceful, ctx);
+        } else if let Some(until) = self.protected_until.filter(|_| self.waits()) {
+            let due = self.link.deadline.get().map_or(until, |(at, _)| at.min(until));
+            self.link.set_deadline_at(due, Reason::Keepalive, ctx);
         }
     }
 }

@@ -7,10 +7,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::port::Port;
+use super::{Allowance, Pace};
 use crate::buf::{Buf, Chain, Chunk};
 use crate::command::{CloseHow, Command, ConnId, IoError, Room};
 use crate::exchange::context::Context;
-use crate::time::{Instant, Millis};
+use crate::time::{Instant, Millis, Now};
 use crate::timer::{Deadline, Reason};
 use crate::tls::{self, Session};
 
@@ -39,6 +40,8 @@ pub(crate) struct Link {
     tls: Option<Box<Session>>,
     /// Where an HTTP/2 stream carries the bytes.
     pub(super) port: Option<Box<Port>>,
+    /// How fast bytes may go; none for as fast as they are taken.
+    pub(crate) pace: Option<Pace>,
 }
 
 /// How the incoming direction ended.
@@ -77,6 +80,7 @@ impl Link {
             finish: Finish::Open,
             tls: None,
             port: None,
+            pace: None,
         }
     }
 
@@ -234,11 +238,12 @@ impl Link {
 
     /// As [`flush`](Self::flush), but at most `bytes_max` bytes of it.
     pub(crate) fn flush_at_most(&mut self, bytes_max: usize, ctx: &mut Context) {
-        if let Some(port) = &mut self.port {
-            port.allowance_bytes = bytes_max;
+        if self.sending_bytes > 0 && self.port.is_none() {
             return;
         }
-        if self.sending_bytes > 0 {
+        let bytes_max = if self.pace.is_some() { self.paced(bytes_max, ctx.now) } else { bytes_max };
+        if let Some(port) = &mut self.port {
+            port.allowance_bytes = bytes_max;
             return;
         }
         let mut chain = self.out.split_to(bytes_max.min(self.send_bytes_max()));
@@ -274,6 +279,22 @@ impl Link {
             }
             Some(_) => 0,
         }
+    }
+
+    /// How much of `bytes_max` may go at this pace.
+    fn paced(&mut self, bytes_max: usize, now: Now) -> usize {
+        match &mut self.pace {
+            Some(pace) if !self.out.is_empty() => match pace.ask(self.sent_bytes, now) {
+                Allowance::Bytes(bytes) => bytes_max.min(usize::try_from(bytes).unwrap_or(usize::MAX)),
+                Allowance::Until(_) => 0,
+            },
+            Some(_) | None => bytes_max,
+        }
+    }
+
+    /// When it may go on sending, if its pace holds it back.
+    pub(crate) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.pace.as_ref().filter(|_| !self.out.is_empty() && !self.is_sending())?.resume(now)
     }
 
     /// A `Send` is complete. Returns whether it failed.

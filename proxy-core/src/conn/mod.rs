@@ -10,9 +10,11 @@ mod h2;
 mod handshake;
 pub(crate) mod link;
 pub(crate) mod name_server;
+pub(crate) mod pace;
 pub(crate) mod port;
 pub(crate) mod upstream;
 
 pub(crate) use client::ClientConn;
 pub(crate) use link::Link;
+pub(crate) use pace::{Allowance, Pace};
 pub(crate) use upstream::UpstreamConn;

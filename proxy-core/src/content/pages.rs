@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::buf::Chunk;
-use crate::config::ServerTokens;
 use crate::http::Status;
 use crate::shared::Counters;
 
@@ -15,16 +14,9 @@ pub(crate) const PRODUCT: &str = concat!("ringgate/", env!("CARGO_PKG_VERSION"))
 /// The name alone (`server_tokens off`).
 pub(crate) const PRODUCT_NAME: &str = "ringgate";
 
-/// What `server_tokens` shows.
-pub(crate) const fn product(tokens: Option<&ServerTokens>) -> &'static str {
-    match tokens {
-        Some(ServerTokens::Off) => PRODUCT_NAME,
-        Some(ServerTokens::On) | None => PRODUCT,
-    }
-}
-
-/// nginx's page for a status: a heading, a rule, the product. Empty for a status that has none.
-pub(crate) fn page(status: Status, tokens: Option<&ServerTokens>) -> Chunk {
+/// nginx's page for a status: a heading, a rule, the product; `padded` makes an error's long enough for browsers that
+/// show their own instead of short ones. Empty for a status that has none.
+pub(crate) fn page(status: Status, product: &[u8], padded: bool) -> Chunk {
     let bad_request = "400 Bad Request";
     let own = format!("{} {}", status.0, status.reason());
     let (title, heading, note) = match status.0 {
@@ -43,15 +35,19 @@ pub(crate) fn page(status: Status, tokens: Option<&ServerTokens>) -> Chunk {
         _ => return Chunk::empty(),
     };
     let note = if note.is_empty() { String::new() } else { format!("<center>{note}</center>\r\n") };
-    let product = product(tokens);
+    let product = String::from_utf8_lossy(product);
+    let padding = if padded && status.0 >= 400 { PADDING.repeat(6) } else { String::new() };
     Chunk::from_vec(
         format!(
             "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{heading}</h1></center>\r\n\
-             {note}<hr><center>{product}</center>\r\n</body>\r\n</html>\r\n"
+             {note}<hr><center>{product}</center>\r\n</body>\r\n</html>\r\n{padding}"
         )
         .into_bytes(),
     )
 }
+
+/// One of the lines of `msie_padding`.
+const PADDING: &str = "<!-- a padding to disable MSIE and Chrome friendly error page -->\r\n";
 
 /// `stub_status`, byte for byte.
 pub(crate) fn stub_status(counters: &Counters) -> Vec<u8> {

@@ -356,8 +356,9 @@ impl Context {
 
     /// `worker_connections` is reached: closes a client that waits for its next request, if there is one.
     pub(crate) fn shed_idle_client(&mut self) -> bool {
+        let now = self.now.instant;
         let idle = self.conns.iter().find_map(|(key, conn)| match conn {
-            Conn::Client(client) if client.is_idle() && client.has_served() => Some(key),
+            Conn::Client(client) if client.is_idle(now) && client.has_served() => Some(key),
             Conn::Client(_)
             | Conn::Driven
             | Conn::Stream { .. }

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -115,6 +116,8 @@ pub struct Facts {
     pub request_body: SmallVec<[Chunk; 1]>,
     /// The rate that `set $limit_rate` or X-Accel-Limit-Rate asked for, in bytes per second.
     pub limit_rate: Option<u64>,
+    /// The file that holds the request body, where it has a name (`$request_body_file`).
+    pub request_body_file: Option<Arc<[u8]>>,
     /// What `limit_req` said (`$limit_req_status`).
     pub limit_req_status: Option<LimitStatus>,
     /// What `limit_conn` said (`$limit_conn_status`).
@@ -163,6 +166,7 @@ impl Facts {
             request_length: 0,
             request_body: SmallVec::new(),
             limit_rate: None,
+            request_body_file: None,
             limit_req_status: None,
             limit_conn_status: None,
             dynamic_target: None,

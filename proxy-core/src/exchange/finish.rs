@@ -22,6 +22,7 @@ impl Exchange {
             return;
         }
         link.deadline.clear_if(Reason::ClientSend);
+        link.deadline.clear_if(Reason::RateLimit);
         let cut = self.reply.is_cut();
         let unbounded = self.reply.framing() == ReplyFraming::UntilClose;
         self.facts.reply.complete = !cut;
@@ -44,6 +45,8 @@ impl Exchange {
         let Some(core) = self.core(&generation) else { return };
         if link.is_sending() {
             link.set_deadline(core.send_timeout, Reason::ClientSend, ctx);
+        } else if let Some(at) = link.paused_until(ctx.now.instant) {
+            link.set_deadline_at(at, Reason::RateLimit, ctx);
         }
         if self.body.is_complete() {
             link.want_recv(Room::Small, ctx);

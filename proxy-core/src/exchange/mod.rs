@@ -24,6 +24,7 @@
 
 pub(crate) mod access;
 mod auth_basic;
+pub(crate) mod browser;
 pub(crate) mod context;
 mod cookies;
 pub(crate) mod error_log;
@@ -33,6 +34,7 @@ pub(crate) mod finish;
 pub(crate) mod phases;
 pub(crate) mod preaccess;
 pub(crate) mod proxy;
+mod rate;
 pub(crate) mod redirect;
 pub(crate) mod reply_body;
 pub(crate) mod reply_head;
@@ -244,7 +246,8 @@ impl Exchange {
         let age_ms = self.facts.started.millis_since(self.facts.conn.accepted);
         self.keep_alive &= !keepalive.timeout.is_zero()
             && self.facts.conn_requests < keepalive.requests_max
-            && age_ms <= keepalive.time_max.0;
+            && age_ms <= keepalive.time_max.0
+            && !self.is_bad_at_keep_alive(keepalive.disable);
     }
 
     /// Whether nothing of the request is left unread.
@@ -255,7 +258,12 @@ impl Exchange {
     /// A deadline of the client's connection has passed.
     pub(crate) fn handle_client_timeout(&mut self, reason: Reason, link: &mut Link, ctx: &mut Context) {
         let error = ClientError::Timeout;
-        self.log_error(Level::Info, &error, ctx);
+        let doing = match (reason, self.facts.tries.is_empty()) {
+            (Reason::ClientSend, true) => " while sending response to client",
+            (Reason::ClientSend, false) => " while sending to client",
+            _ => "",
+        };
+        self.log_error(Level::Info, &format_args!("{error}{doing}"), ctx);
         if !self.head_sent && reason == Reason::ClientBody {
             self.facts.reply.status = error.status();
         }
@@ -300,6 +308,7 @@ impl Exchange {
             self.fail_file(error, "writing client request body", link, ctx);
         } else if self.body.is_gathered() {
             link.deadline.clear();
+            self.facts.request_body_file = self.body.file_name().cloned();
             self.stage = Stage::Proxy;
         } else if link.is_receiving() {
             // The timeout is between two reads; while a file is written nothing is waited for from the client.

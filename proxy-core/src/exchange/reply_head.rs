@@ -3,6 +3,7 @@
 //!
 //! It is written into the worker's scratch memory; [`Exchange::send_head`] takes it from there.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -12,7 +13,7 @@ use super::expires::Expiry;
 use super::reply_body::ReplyFraming;
 use super::respond::LocalReply;
 use crate::buf::Chunk;
-use crate::config::{AddHeader, CoreSettings, Piece, Proxy, Variable};
+use crate::config::{AddHeader, CoreSettings, Piece, Proxy, ServerTokens, Variable};
 use crate::content::pages;
 use crate::content::serve::last_modified_field;
 use crate::filter::plan::{Encoding, Outlook, Plan, Treat};
@@ -31,7 +32,8 @@ impl Exchange {
     ) {
         let Some(core) = self.core(generation) else { return };
         self.limit_keep_alive(core);
-        begin_head(reply.status, reply.status.reason().as_bytes(), core, ctx);
+        let product = self.product(core, generation, ctx);
+        begin_head(reply.status, reply.status.reason().as_bytes(), &product, ctx);
         let out = &mut ctx.scratch;
         if reply.status != Status::NO_CONTENT && !reply.not_modified {
             let content_type = reply.content_type.as_deref();
@@ -81,6 +83,20 @@ impl Exchange {
         ctx.scratch.extend_from_slice(b"\r\n");
     }
 
+    /// What the Server field and the pages say of us.
+    pub(crate) fn product(
+        &self,
+        core: &CoreSettings,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Cow<'static, [u8]> {
+        match &core.server_tokens {
+            ServerTokens::On => Cow::Borrowed(pages::PRODUCT.as_bytes()),
+            ServerTokens::Off => Cow::Borrowed(pages::PRODUCT_NAME.as_bytes()),
+            ServerTokens::Text(text) => Cow::Owned(self.evaluate(text, generation, ctx)),
+        }
+    }
+
     /// The media type of the present URI, by its extension.
     pub(crate) fn content_type<'a>(&'a self, generation: &'a Generation) -> &'a [u8] {
         if !self.carried.content_type.is_empty() {
@@ -106,7 +122,8 @@ impl Exchange {
         let status = self.facts.reply.status;
         let own_reason = self.error_status.is_some();
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
-        begin_proxied(status, reason, &head, proxy, core, ctx);
+        let product = self.product(core, generation, ctx);
+        begin_proxied(status, reason, &head, proxy, &product, ctx);
         let out = &mut ctx.scratch;
         if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !status.is_bodiless()) {
             encode::field(out, b"Content-Type", content_type);
@@ -360,10 +377,10 @@ impl Exchange {
     }
 }
 
-fn begin_head(status: Status, reason: &[u8], core: &CoreSettings, ctx: &mut Context) {
+fn begin_head(status: Status, reason: &[u8], product: &[u8], ctx: &mut Context) {
     debug_assert!(ctx.scratch.is_empty());
     encode::status_line(&mut ctx.scratch, status, reason);
-    server_field(core, &mut ctx.scratch);
+    server_field(product, &mut ctx.scratch);
     date_field(ctx);
 }
 
@@ -373,22 +390,24 @@ fn begin_proxied(
     reason: &[u8],
     head: &ResponseHead,
     proxy: &Proxy,
-    core: &CoreSettings,
+    product: &[u8],
     ctx: &mut Context,
 ) {
     debug_assert!(ctx.scratch.is_empty());
     encode::status_line(&mut ctx.scratch, status, reason);
     let passes = |id| !proxy.hide_headers.contains_id(id) && head.value(id).is_some();
     if !passes(HeaderId::Server) {
-        server_field(core, &mut ctx.scratch);
+        server_field(product, &mut ctx.scratch);
     }
     if !passes(HeaderId::Date) {
         date_field(ctx);
     }
 }
 
-fn server_field(core: &CoreSettings, out: &mut Vec<u8>) {
-    encode::field(out, b"Server", pages::product(Some(&core.server_tokens)).as_bytes());
+fn server_field(product: &[u8], out: &mut Vec<u8>) {
+    if !product.is_empty() {
+        let _ = encode::computed_field(out, b"Server", product);
+    }
 }
 
 fn date_field(ctx: &mut Context) {

@@ -8,13 +8,14 @@
 //!             └─(nobody wants it)──► Discard: read and forgotten, up to a bound
 //! ```
 
+use alloc::format;
 use alloc::sync::Arc;
 
 use super::context::{Context, FileRole};
 use super::spill::Spill;
 use crate::buf::Chain;
-use crate::command::Room;
-use crate::config::ClientBody;
+use crate::command::{IoError, Room};
+use crate::config::{BodyInFile, ClientBody};
 use crate::conn::Link;
 use crate::conn::link::Ended;
 use crate::error::ClientError;
@@ -42,6 +43,10 @@ pub(crate) struct RequestBody {
     mode: Mode,
     held: Chain,
     spill: Option<Spill>,
+    /// The name of its file, where that has one.
+    file_name: Option<Arc<[u8]>>,
+    /// How many names were taken already.
+    names_tried: u8,
     received_bytes: u64,
     complete: bool,
 }
@@ -166,6 +171,14 @@ impl RequestBody {
             return;
         }
         match &mut self.spill {
+            None if settings.in_file != BodyInFile::No => self.open_named(link, settings, ctx),
+            Some(spill)
+                if spill.failed() == Some(IoError::EXISTS)
+                    && self.file_name.is_some()
+                    && self.names_tried < NAMES_MAX =>
+            {
+                self.open_named(link, settings, ctx);
+            }
             None if self.held.len() > settings.buffer_bytes => {
                 let directory: &Arc<[u8]> = &settings.temp_path;
                 self.spill = Some(Spill::open(link.id, FileRole::RequestBody, directory, ctx));
@@ -178,11 +191,66 @@ impl RequestBody {
         }
     }
 
+    /// `client_body_in_file_only`: all of it goes to a file that has a name, whatever its size.
+    fn open_named(&mut self, link: &Link, settings: &ClientBody, ctx: &mut Context) {
+        if let Some(taken) = self.spill.take() {
+            taken.close(ctx);
+        }
+        // Files that an earlier process has left are stepped over by chance, as nginx does.
+        let skipped = if self.names_tried > 0 { ctx.random.next() >> 32 } else { 0 };
+        let path = numbered_path(settings, ctx.shared.next_file().wrapping_add(skipped));
+        self.names_tried += 1;
+        self.file_name = Some(Arc::clone(&path));
+        let stays = settings.in_file == BodyInFile::Stays;
+        self.spill = Some(Spill::open_named(link.id, FileRole::RequestBody, path, stays, ctx));
+    }
+
+    /// The name of the file that holds it (`$request_body_file`).
+    pub(crate) fn file_name(&self) -> Option<&Arc<[u8]>> {
+        self.file_name.as_ref()
+    }
+
     /// Frees everything.
     pub(crate) fn close(&mut self, ctx: &mut Context) {
         if let Some(spill) = self.spill.take() {
             spill.close(ctx);
         }
         *self = Self::default();
+    }
+}
+
+/// nginx's name for a temporary file: ten digits, below directories that are named by its last ones.
+fn numbered_path(settings: &ClientBody, number: u64) -> Arc<[u8]> {
+    let name = format!("{:010}", number % 10_000_000_000);
+    let mut path = settings.temp_path.to_vec();
+    let mut end = name.len();
+    for level in settings.temp_levels.into_iter().filter(|level| *level > 0) {
+        let start = end.saturating_sub(usize::from(level));
+        path.push(b'/');
+        path.extend_from_slice(name.as_bytes().get(start..end).unwrap_or_default());
+        end = start;
+    }
+    path.push(b'/');
+    path.extend_from_slice(name.as_bytes());
+    path.into()
+}
+
+/// How many names are tried for a file.
+const NAMES_MAX: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_spread_over_directories() {
+        let path = |temp_levels, number| {
+            let settings =
+                ClientBody { temp_path: Arc::from(b"/t".as_slice()), temp_levels, ..ClientBody::default() };
+            alloc::string::String::from_utf8(numbered_path(&settings, number).to_vec()).unwrap()
+        };
+        assert_eq!(path([0, 0, 0], 123), "/t/0000000123");
+        assert_eq!(path([1, 2, 0], 1234), "/t/4/23/0000001234");
+        assert_eq!(path([2, 2, 2], 1_234_567_890), "/t/90/78/56/1234567890");
     }
 }

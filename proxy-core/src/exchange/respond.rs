@@ -70,6 +70,8 @@ impl Exchange {
     /// Hands the head in the scratch memory, and a small body with it, to the link.
     pub(crate) fn send_head(&mut self, link: &mut Link, ctx: &mut Context) {
         debug_assert!(!self.head_sent);
+        let generation = Rc::clone(&self.generation);
+        self.set_pace(&generation, link, ctx);
         let head_bytes = ctx.scratch.len();
         if !link.is_stream() {
             self.reply.append_small(&mut ctx.scratch);
@@ -173,9 +175,10 @@ impl Exchange {
     /// Sends the page of the reply's status with it.
     fn respond_page(&mut self, mut reply: LocalReply, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
-        let tokens = self.core(&generation).map(|core| core.server_tokens.clone());
+        let Some(core) = self.core(&generation) else { return };
         let status = reply.status;
-        reply.body = pages::page(status, tokens.as_ref());
+        let padded = core.msie_padding && status.0 >= 400 && self.wants_padding();
+        reply.body = pages::page(status, &self.product(core, &generation, ctx), padded);
         reply.content_type =
             Some(if reply.body.is_empty() { Chunk::empty() } else { Chunk::from_static(b"text/html") });
         reply.status = client_status(status);
@@ -305,6 +308,7 @@ impl Exchange {
         if !matches!(self.method, Method::Get | Method::Head) {
             return self.fail_status(Status::METHOD_NOT_ALLOWED, link, ctx);
         }
+        ctx.publish_tally();
         let reply = LocalReply {
             status: Status::OK,
             content_type: Some(Chunk::from_static(b"text/plain")),

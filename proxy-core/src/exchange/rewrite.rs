@@ -231,7 +231,7 @@ impl Exchange {
                 self.facts.args = Chunk::from_vec(value);
                 self.facts.uri_unchanged = false;
             }
-            SetTarget::LimitRate => match size(&value) {
+            SetTarget::LimitRate => match super::vars::size(&value) {
                 Some(rate) => self.facts.limit_rate = Some(rate),
                 None => {
                     let text = alloc::format!("invalid $limit_rate \"{}\"", String::from_utf8_lossy(&value));
@@ -462,14 +462,4 @@ fn unescape_for_redirect(text: &[u8]) -> Vec<u8> {
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-/// `10k`, `1m`, `500`: a size in bytes; nothing for anything else, as in nginx.
-fn size(text: &[u8]) -> Option<u64> {
-    let (digits, scale) = match text {
-        [digits @ .., b'k' | b'K'] => (digits, 1 << 10),
-        [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
-        _ => (text, 1),
-    };
-    core::str::from_utf8(digits).ok()?.parse::<u64>().ok()?.checked_mul(scale)
 }

@@ -37,7 +37,22 @@ enum State {
 impl Spill {
     /// Opens a temporary file below `directory`.
     pub(crate) fn open(client: ConnId, role: FileRole, directory: &Arc<[u8]>, ctx: &mut Context) -> Self {
-        let file = ctx.open_file(client, role, Arc::clone(directory), OpenMode::Temp);
+        Self::open_as(client, role, Arc::clone(directory), OpenMode::Temp, ctx)
+    }
+
+    /// Makes the file `path`, which does not exist.
+    pub(crate) fn open_named(
+        client: ConnId,
+        role: FileRole,
+        path: Arc<[u8]>,
+        stays: bool,
+        ctx: &mut Context,
+    ) -> Self {
+        Self::open_as(client, role, path, OpenMode::New { stays }, ctx)
+    }
+
+    fn open_as(client: ConnId, role: FileRole, path: Arc<[u8]>, mode: OpenMode, ctx: &mut Context) -> Self {
+        let file = ctx.open_file(client, role, path, mode);
         Self {
             file,
             state: State::Opening,

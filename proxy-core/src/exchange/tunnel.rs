@@ -42,6 +42,7 @@ impl Exchange {
             // RFC 8441, section 5: this is what a 101 is there.
             self.facts.reply.status = Status::OK;
         }
+        link.pace = None;
         self.tunnel = Tunnel { moved: u64::MAX };
         self.stage = Stage::Tunnel;
     }

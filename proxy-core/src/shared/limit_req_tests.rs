@@ -18,7 +18,7 @@ fn replay(rate: u64, burst: u64, rows: &[(u64, Result<u64, u64>)]) {
         let verdict = match zone.ask(b"key", bounds(rate, burst), true, *now_ms) {
             Verdict::Counted(excess) => Ok(excess),
             Verdict::Refused(excess) => Err(excess),
-            other => panic!("{other:?}"),
+            Verdict::Pinned(_) | Verdict::NoRoom => panic!("it has room and is the last one"),
         };
         assert_eq!(verdict, *expected, "at {now_ms} ms, rate {rate}, burst {burst}");
     }
@@ -89,38 +89,4 @@ fn what_has_leaked_dry_for_a_minute_is_forgotten_two_at_a_time() {
     assert_eq!(held(), 6);
     zone.ask(b"at 60 s", bounds(TEN, 0), true, 60_000);
     assert_eq!(held(), 5, "two went, one came");
-}
-
-#[test]
-fn ten_a_second_are_ten_a_second_for_the_process() {
-    extern crate std;
-    use core::sync::atomic::{AtomicU64, Ordering};
-    const THREADS: u64 = 4;
-    const MS: u64 = 3000;
-    for (bytes, burst) in [(32 << 10, 0), (1 << 20, 7)] {
-        let zone = ReqZone::new(bytes);
-        let (passed, clock) = (AtomicU64::new(0), AtomicU64::new(0));
-        // Each thread takes the next millisecond and asks as if it had its own worker's clock; far more than may pass.
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    loop {
-                        let now_ms = clock.fetch_add(1, Ordering::Relaxed);
-                        if now_ms > MS {
-                            return;
-                        }
-                        if let Verdict::Counted(_) = zone.ask(b"one client", bounds(TEN, burst), true, now_ms)
-                        {
-                            passed.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
-        });
-        // One at once, the burst, and one for each tenth of a second. Turns that arrive out of order lose a little of
-        // their time, never gain.
-        let most = 1 + burst + MS / 100;
-        let passed = passed.into_inner();
-        assert!(passed <= most && passed * 10 >= most * 9, "{passed} of {most} passed");
-    }
 }

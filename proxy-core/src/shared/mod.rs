@@ -29,6 +29,7 @@ pub struct Shared {
     /// What `sticky learn` has learnt.
     pub sessions: sessions::SessionZones,
     next_connection: AtomicU64,
+    next_file: AtomicU64,
     pid: u32,
 }
 
@@ -49,6 +50,11 @@ impl Shared {
     #[must_use]
     pub const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// The number of the next temporary file that has a name, from 1.
+    pub(crate) fn next_file(&self) -> u64 {
+        self.next_file.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The next connection's number, from 1 (`$connection`): unique in the process, as in nginx.

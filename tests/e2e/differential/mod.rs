@@ -44,6 +44,8 @@ macro_rules! files {
 files! {
     access
     auth_basic
+    body_file
+    core
     errors
     files
     filters
@@ -51,12 +53,14 @@ files! {
     headers
     host
     limit_conn
+    limit_rate
     limit_req
     limits
     logs
     proxy
     redirects
     routing
+    status
     timeouts
     upgrade
     upstreams

@@ -1,6 +1,6 @@
 //! The core of `http`: servers, locations, clients, files.
 
-use proxy_core::config::{IfModifiedSince, Linger, ServerTokens};
+use proxy_core::config::{BodyInFile, IfModifiedSince, Linger};
 
 use super::store;
 use super::{Arity as A, Body, Contexts as C, Entry};
@@ -140,7 +140,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         C::HSL,
         A::ONE_TO_FOUR,
         "The directory for request bodies that do not fit the buffer. Default: client_body_temp.",
-    ).core(|level, call| { level.client_body_temp_path = Some(call.path_bytes()); Ok(()) }),
+    ).core(lower::core::client_body_temp_path),
+    Entry::new(
+        "client_body_in_file_only",
+        C::HSL,
+        A::ONE,
+        "Whether request bodies always go to files that have names: on, clean (removed after the request) or off. Default: off.",
+    ).core(|level, call| store(&mut level.client_body_in_file_only, call.first().choice(&[("on", BodyInFile::Stays), ("clean", BodyInFile::Clean), ("off", BodyInFile::No)]))),
     Entry::new(
         "send_timeout",
         C::HSL,
@@ -229,8 +235,20 @@ pub(super) const ENTRIES: &[Entry] = &[
         "server_tokens",
         C::HSL,
         A::ONE,
-        "Whether the Server field and error pages name the version. Default: on.",
-    ).core(|level, call| store(&mut level.server_tokens, call.first().choice(&[("on", true), ("off", false), ("build", true)]).map(|on| if on { ServerTokens::On } else { ServerTokens::Off }))),
+        "What the Server field and error pages say: on (name and version), off (the name), or a text of your own; an empty one leaves the field out. Default: on.",
+    ).core(lower::core::server_tokens),
+    Entry::new(
+        "keepalive_disable",
+        C::HSL,
+        A::take(&[1, 2]),
+        "Browsers whose connections are not kept: msie6 (after a POST), safari, none. Default: msie6.",
+    ).core(lower::core::keepalive_disable),
+    Entry::new(
+        "msie_padding",
+        C::HSL,
+        A::FLAG,
+        "Whether error pages are made long enough for Internet Explorer and Chrome to show them. Default: on.",
+    ).core(|level, call| store(&mut level.msie_padding, call.first().flag())),
     Entry::new(
         "error_page",
         C::HSL_IF,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use hashbrown::HashMap as CoreMap;
 use proxy_core::config::{
-    AddHeader, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, Expires, IfModifiedSince, Keepalive, Linger,
-    LingeringClose, LocationKind, MimeTypes, ResolverId, Root, ServerTokens, Template,
+    AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, Expires, IfModifiedSince,
+    Keepalive, KeepaliveDisable, Linger, LingeringClose, LocationKind, MimeTypes, ResolverId, Root,
+    ServerTokens, Template,
 };
 use proxy_core::time::Millis;
 
@@ -55,18 +56,22 @@ pub struct CoreLevel {
     pub client_max_body_size: Option<u64>,
     pub client_body_buffer_size: Option<usize>,
     pub client_body_timeout: Option<Millis>,
-    pub client_body_temp_path: Option<Arc<[u8]>>,
+    /// The directory, and how the ones below it are named.
+    pub client_body_temp_path: Option<(Arc<[u8]>, [u8; 3])>,
+    pub client_body_in_file_only: Option<BodyInFile>,
     /// The timeout and the field's value in seconds.
     pub keepalive_timeout: Option<(Millis, Option<u64>)>,
     pub keepalive_min_timeout: Option<Millis>,
     pub keepalive_requests: Option<u64>,
     pub keepalive_time: Option<Millis>,
+    pub keepalive_disable: Option<KeepaliveDisable>,
     pub lingering_close: Option<Linger>,
     pub lingering_time: Option<Millis>,
     pub lingering_timeout: Option<Millis>,
     pub send_timeout: Option<Millis>,
     pub reset_timedout_connection: Option<bool>,
     pub server_tokens: Option<ServerTokens>,
+    pub msie_padding: Option<bool>,
     pub etag: Option<bool>,
     pub if_modified_since: Option<IfModifiedSince>,
     pub max_ranges: Option<u32>,
@@ -103,8 +108,8 @@ impl CoreLevel {
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; root index types default_type error_pages recursive_error_pages error_logs
             add_header_inherit add_trailer_inherit expires client_max_body_size client_body_buffer_size
-            client_body_timeout client_body_temp_path keepalive_timeout keepalive_min_timeout keepalive_requests
-            keepalive_time lingering_close lingering_time lingering_timeout send_timeout
+            client_body_timeout client_body_temp_path client_body_in_file_only keepalive_timeout keepalive_min_timeout keepalive_requests
+            keepalive_time keepalive_disable msie_padding lingering_close lingering_time lingering_timeout send_timeout
             reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
             absolute_redirect server_name_in_redirect port_in_redirect log_not_found limit_rate limit_rate_after
             early_hints resolver resolver_timeout http2_chunk_size);
@@ -139,6 +144,7 @@ impl CoreLevel {
                 .reset_timedout_connection
                 .unwrap_or(default.reset_timedout_connection),
             server_tokens: self.server_tokens.clone().unwrap_or(default.server_tokens),
+            msie_padding: self.msie_padding.unwrap_or(default.msie_padding),
             etag: self.etag.unwrap_or(default.etag),
             if_modified_since: self.if_modified_since.unwrap_or(default.if_modified_since),
             ranges_max: self.max_ranges.or(default.ranges_max),
@@ -158,14 +164,17 @@ impl CoreLevel {
     }
 
     fn client_body(&self, env: &Environment<'_>, default: ClientBody) -> ClientBody {
-        let temp = || env.prefix.join(env.client_body_temp).to_string_lossy().as_bytes().into();
+        let temp = || (env.prefix.join(env.client_body_temp).to_string_lossy().as_bytes().into(), [0; 3]);
+        let (temp_path, temp_levels) = self.client_body_temp_path.clone().unwrap_or_else(temp);
         // 0 is written where there is no limit.
         let bytes_max = self.client_max_body_size.map(|bytes| Some(bytes).filter(|bytes| *bytes > 0));
         ClientBody {
             bytes_max: bytes_max.unwrap_or(default.bytes_max),
             buffer_bytes: self.client_body_buffer_size.unwrap_or(default.buffer_bytes),
             timeout: self.client_body_timeout.unwrap_or(default.timeout),
-            temp_path: self.client_body_temp_path.clone().unwrap_or_else(temp),
+            temp_path,
+            temp_levels,
+            in_file: self.client_body_in_file_only.unwrap_or(default.in_file),
         }
     }
 
@@ -177,6 +186,7 @@ impl CoreLevel {
             requests_max: self.keepalive_requests.unwrap_or(default.requests_max),
             time_max: self.keepalive_time.unwrap_or(default.time_max),
             timeout_min: self.keepalive_min_timeout.unwrap_or(default.timeout_min),
+            disable: self.keepalive_disable.unwrap_or(default.disable),
         }
     }
 }
@@ -275,11 +285,50 @@ pub fn index(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     Ok(())
 }
 
+/// `client_body_temp_path path [level1 [level2 [level3]]];`
+pub fn client_body_temp_path(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let mut levels = [0; 3];
+    for (n, digits) in levels.iter_mut().enumerate().take(call.args().len() - 1) {
+        let field = call.arg(n + 1);
+        let number = field.number()?;
+        let fits = u8::try_from(number).ok().filter(|number| (1..=10).contains(number));
+        *digits = fits.ok_or_else(|| field.invalid("a level is a number of digits"))?;
+    }
+    level.client_body_temp_path = Some((call.path_bytes(), levels));
+    Ok(())
+}
+
 /// `keepalive_timeout 75s [60s];`
 pub fn keepalive_timeout(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     let timeout = call.first().millis()?;
     let header = if call.args().len() > 1 { Some(call.arg(1).seconds()?) } else { None };
     level.keepalive_timeout = Some((timeout, header.filter(|seconds| *seconds > 0)));
+    Ok(())
+}
+
+/// `keepalive_disable none|msie6|safari …;`
+pub fn keepalive_disable(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let mut disable = KeepaliveDisable { msie6: false, safari: false };
+    for n in 0..call.args().len() {
+        match call.arg(n).choice(&[("none", 0), ("msie6", 1), ("safari", 2)])? {
+            1 => disable.msie6 = true,
+            2 => disable.safari = true,
+            _ => {}
+        }
+    }
+    level.keepalive_disable = Some(disable);
+    Ok(())
+}
+
+/// `server_tokens on|off|build|text;`
+pub fn server_tokens(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let word = call.text(0).to_ascii_lowercase();
+    level.server_tokens = Some(match &*word {
+        // There is no build name.
+        "on" | "build" => ServerTokens::On,
+        "off" => ServerTokens::Off,
+        _ => ServerTokens::Text(call.template(0)?),
+    });
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `limit_req` and `limit_conn`: zones by name, and what each level says about them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use proxy_core::command::Level as LogLevel;
@@ -25,40 +25,55 @@ const THOUSAND: u64 = 1000;
 /// The zones of a configuration. A zone may be used before the line that defines it.
 #[derive(Debug, Default)]
 pub struct Zones {
-    zones: Vec<(String, Option<LimitZone>, Option<Span>)>,
+    zones: Vec<(String, Option<LimitZone>)>,
     by_name: HashMap<String, ZoneId>,
+    /// Where zones are used, and whether requests in time are meant.
+    uses: Vec<(ZoneId, Span, bool)>,
 }
 
 impl Zones {
     fn id(&mut self, name: &str) -> ZoneId {
         *self.by_name.entry(name.to_owned()).or_insert_with(|| {
-            self.zones.push((name.to_owned(), None, None));
+            self.zones.push((name.to_owned(), None));
             ZoneId(u32::try_from(self.zones.len() - 1).unwrap_or(u32::MAX))
         })
     }
 
-    fn slot(&mut self, name: &str) -> Option<&mut (String, Option<LimitZone>, Option<Span>)> {
+    fn slot(&mut self, name: &str) -> Option<&mut Option<LimitZone>> {
         let id = self.id(name);
-        self.zones.get_mut(id.0 as usize)
+        self.zones.get_mut(id.0 as usize).map(|(_, zone)| zone)
     }
 
-    /// All zones in the order of their ids, and an error for each that no line defines.
+    /// All zones in the order of their ids; an error for each that no line defines, and for each use of one that counts
+    /// something else.
     pub fn finish(self, diagnostics: &mut Vec<Diagnostic>) -> Vec<LimitZone> {
-        let mut zones = Vec::with_capacity(self.zones.len());
-        for (name, zone, used) in self.zones {
-            if zone.is_none() {
-                let message = format!("zero size shared memory zone \"{name}\"");
-                let mut diagnostic = used.map_or_else(
-                    || Diagnostic::new(crate::conf::diagnostic::Severity::Emerg, None, &*message),
-                    |span| Diagnostic::emerg(span, &*message),
-                );
-                diagnostic.help(format!("define it: `limit_req_zone KEY zone={name}:SIZE rate=RATE`"));
-                diagnostics.push(diagnostic);
+        let mut missing = HashSet::new();
+        for (id, span, in_time) in &self.uses {
+            let Some((name, zone)) = self.zones.get(id.0 as usize) else { continue };
+            match zone {
+                None if missing.insert(*id) => {
+                    let message = format!("zero size shared memory zone \"{name}\"");
+                    let mut diagnostic = Diagnostic::emerg(*span, message);
+                    let define =
+                        if *in_time { "limit_req_zone KEY zone=" } else { "limit_conn_zone KEY zone=" };
+                    let rate = if *in_time { " rate=10r/s" } else { "" };
+                    diagnostic.help(format!(
+                        "no zone has this name; `{define}{name}:1m{rate};` in `http` defines it"
+                    ));
+                    diagnostics.push(diagnostic);
+                }
+                Some(zone) if matches!(zone.kind, LimitKind::Requests { .. }) != *in_time => {
+                    diagnostics.push(Diagnostic::emerg(*span, other_use(name)));
+                }
+                None | Some(_) => {}
             }
-            zones.extend(zone);
         }
-        zones
+        self.zones.into_iter().filter_map(|(_, zone)| zone).collect()
     }
+}
+
+fn other_use(name: &str) -> String {
+    format!("the shared memory zone \"{name}\" is already declared for a different use")
 }
 
 /// What a level says; `None` is silence.
@@ -181,14 +196,14 @@ fn define(call: &mut Call<'_, '_>, zone: Option<(String, usize)>, kind: LimitKin
     };
     let key: Template = call.template(0)?;
     let key_text: Box<str> = call.text(0).into();
-    let Some((_, slot, _)) = call.cx.zones.slot(&name) else { return Ok(()) };
+    let Some(slot) = call.cx.zones.slot(&name) else { return Ok(()) };
     let message = match slot {
         None => {
             *slot = Some(LimitZone { name: name.into(), bytes, key, key_text, kind });
             return Ok(());
         }
         Some(other) if std::mem::discriminant(&other.kind) != std::mem::discriminant(&kind) => {
-            format!("the shared memory zone \"{name}\" is already declared for a different use")
+            other_use(&name)
         }
         Some(other) if other.bytes != bytes => {
             format!(
@@ -202,12 +217,10 @@ fn define(call: &mut Call<'_, '_>, zone: Option<(String, usize)>, kind: LimitKin
 }
 
 /// The zone of this name, used here.
-fn used(call: &mut Call<'_, '_>, name: &str) -> ZoneId {
-    let span = call.directive.span;
-    if let Some((_, _, used)) = call.cx.zones.slot(name) {
-        used.get_or_insert(span);
-    }
-    call.cx.zones.id(name)
+fn used(call: &mut Call<'_, '_>, name: &str, in_time: bool) -> ZoneId {
+    let id = call.cx.zones.id(name);
+    call.cx.zones.uses.push((id, call.directive.span, in_time));
+    id
 }
 
 /// `limit_req zone=name [burst=number] [nodelay|delay=number];`
@@ -220,7 +233,7 @@ pub fn limit_req(level: &mut LimitLevel, call: &mut Call<'_, '_>) -> Parsed<()> 
         let field = call.arg(n);
         let positive = |text: &str| number(text).filter(|number| *number > 0)?.checked_mul(THOUSAND);
         if let Some(name) = field.arg.strip("zone=") {
-            zone = Some(used(call, &name));
+            zone = Some(used(call, &name, true));
         } else if let Some(text) = field.arg.strip("burst=") {
             burst = positive(&text).ok_or_else(|| bad(field, "burst value"))?;
         } else if let Some(text) = field.arg.strip("delay=") {
@@ -245,7 +258,7 @@ pub fn limit_req(level: &mut LimitLevel, call: &mut Call<'_, '_>) -> Parsed<()> 
 /// # Errors
 /// nginx's words.
 pub fn limit_conn(level: &mut LimitLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    let zone = used(call, &call.text(0));
+    let zone = used(call, &call.text(0), false);
     let limits = level.limit_conn.get_or_insert_default();
     if limits.iter().any(|other| other.zone == zone) {
         return Err(call.error("\"limit_conn\" directive is duplicate"));

@@ -102,6 +102,7 @@ pub fn lower(
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
     let listeners = listen::listeners(&mut cx, &http.listens, &http.servers);
     let Context { diagnostics: mut found, variables, logs, upstreams, zones, resolvers, .. } = cx;
+    let reads_counters = variables.reads_counters;
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);
     diagnostics.append(&mut found);
@@ -116,6 +117,7 @@ pub fn lower(
         logs: logs.access,
         error_logs: logs.errors,
         limit_zones,
+        reads_counters,
         maps: http.maps,
         slots,
         hostname: env.hostname.into(),

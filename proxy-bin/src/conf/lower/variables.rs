@@ -116,6 +116,8 @@ pub struct Variables {
     by_name: HashMap<String, SlotId>,
     /// Names that an unsupported directive would have defined: no second error about them.
     muted: HashSet<String>,
+    /// A `$connections_…` variable is asked for.
+    pub reads_counters: bool,
 }
 
 impl Variables {
@@ -167,6 +169,7 @@ impl Variables {
             return Variable::Map(*map);
         }
         if let VariableName::Known(variable) = Variable::lookup(&name) {
+            self.reads_counters |= name.starts_with("connections_");
             return variable;
         }
         let id = self.slot(&name);

@@ -12,7 +12,7 @@
 //! - [`queue`]: waiting for a server with room.
 //! - [`attempt`]: which server, which connection.
 //! - [`request`]: the head that it gets.
-//! - [`reply`]: what it answers.
+//! - [`reply`]: what it answers; [`intake`]: how fast that is read.
 //! - [`budget`]: how many requests may be at a second server.
 //! - [`watch`]: what the group learns from that.
 //! - [`failure`]: whose fault it was, and whether another server is asked.
@@ -22,6 +22,7 @@ mod budget;
 mod choose;
 mod dynamic;
 mod failure;
+mod intake;
 mod queue;
 mod reply;
 mod request;
@@ -46,6 +47,7 @@ use crate::timer::Reason;
 use crate::upstream::{Group, Pick};
 use budget::BudgetShare;
 use dynamic::Waiting;
+use intake::Intake;
 use queue::Queued;
 
 /// What is known while upstreams are asked.
@@ -88,6 +90,8 @@ pub(crate) struct ProxyRun {
     pub(crate) upgrade_asked: bool,
     /// How much of a reply may wait, as the location and X-Accel-Buffering have it.
     room: Option<super::reply_body::Room>,
+    /// How fast the reply is read (`proxy_limit_rate`).
+    intake: Option<Intake>,
 }
 
 /// A server that this exchange is counted at.
@@ -210,6 +214,7 @@ impl Exchange {
     fn watch_both(&mut self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let paused = self.proxy.intake.as_ref().and_then(|intake| intake.paused_until(ctx.now.instant));
         let files = self.proxy.room.as_ref().is_some_and(|room| room.file_bytes_max > 0);
         let starved = !self.reply_has_room(link);
         if let Some(conn) = self.proxy.conn.as_mut() {
@@ -217,6 +222,9 @@ impl Exchange {
                 Phase::Connecting => {}
                 _ if conn.link.unsent_bytes() > 0 => {
                     conn.link.set_deadline(proxy.send_timeout, Reason::UpstreamSend, ctx);
+                }
+                Phase::Body if let Some(at) = paused => {
+                    conn.link.set_deadline_at(at, Reason::RateLimit, ctx);
                 }
                 Phase::Exchanging | Phase::Body if self.proxy.request_ended && !starved => {
                     conn.link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
@@ -239,6 +247,8 @@ impl Exchange {
             link.set_deadline_at(waiting.until, Reason::Resolve, ctx);
         } else if let Phase::Queued(place) = self.proxy.phase {
             link.set_deadline_at(place.wakes(ctx.now.instant), Reason::UpstreamQueue, ctx);
+        } else if let Some(at) = link.paused_until(ctx.now.instant) {
+            link.set_deadline_at(at, Reason::RateLimit, ctx);
         } else if link.is_sending() && self.head_sent {
             if let Some(core) = self.core(&generation) {
                 link.set_deadline(core.send_timeout, Reason::ClientSend, ctx);
@@ -288,6 +298,10 @@ impl Exchange {
         }
         if reason == Reason::Spill {
             return self.reply.allow_spill();
+        }
+        if reason == Reason::RateLimit {
+            // The pause is over: the caller goes on.
+            return;
         }
         let error = match reason {
             Reason::UpstreamConnect => UpstreamError::ConnectTimeout,

@@ -36,7 +36,7 @@ impl Exchange {
             self.spill_reply(link, ctx);
             self.pump_reply_body(link, ctx);
             link.flush(ctx);
-            if !self.can_read_on(link) {
+            if !self.can_read_on(link) || self.is_paced(ctx) {
                 return;
             }
         }
@@ -164,6 +164,7 @@ impl Exchange {
         let Some(proxy) = self.proxy_settings(&generation) else { return };
         let status = head.status.unwrap_or_default();
         self.note_head(status, ctx);
+        self.take_accel_limit_rate(&head, proxy);
         if self.retry_for_status(status, link, ctx) {
             return;
         }
@@ -177,7 +178,14 @@ impl Exchange {
         if self.follow_accel_redirect(&head, proxy, link, ctx) {
             return;
         }
-        self.proxy.room = Some(self.reply_room(&head, proxy));
+        let buffered = is_buffered(&head, proxy);
+        if !buffered {
+            // As nginx: what is passed on as it comes has no rate.
+            self.facts.limit_rate = Some(0);
+        } else if proxy.limit_rate.is_some() {
+            self.set_intake(proxy, &generation, ctx);
+        }
+        self.proxy.room = Some(reply_room(buffered, proxy));
         self.facts.reply.status = self.error_status.unwrap_or(status);
         if let Some(conn) = self.proxy.conn.as_mut() {
             conn.decoder = BodyDecoder::new(meta.framing);
@@ -202,7 +210,7 @@ impl Exchange {
 
     /// Decodes what came with the head, so that a small body leaves in the head's buffer.
     fn take_body_at_hand(&mut self, link: &mut Link, ctx: &mut Context) {
-        if let Err(error) = self.decode_body(link) {
+        if let Err(error) = self.decode_body(link, ctx) {
             self.send_head(link, ctx);
             return self.attempt_failed(error, link, ctx);
         }
@@ -214,26 +222,6 @@ impl Exchange {
             && self
                 .core(generation)
                 .is_some_and(|core| core.error_pages.iter().any(|page| page.status == status))
-    }
-
-    /// How much may wait for the client, in memory and in a file.
-    fn reply_room(&self, head: &ResponseHead, proxy: &Proxy) -> Room {
-        let buffering = &proxy.buffering;
-        let on = match head.value(HeaderId::XAccelBuffering) {
-            Some(value) if !proxy.ignore_headers.accel_buffering && value.eq_ignore_ascii_case(b"yes") => {
-                true
-            }
-            Some(value) if !proxy.ignore_headers.accel_buffering && value.eq_ignore_ascii_case(b"no") => {
-                false
-            }
-            _ => buffering.on,
-        };
-        Room {
-            unbuffered: !on,
-            memory_bytes_max: if on { buffering.memory_bytes_max } else { buffering.head_bytes_max },
-            file_bytes_max: if on { buffering.file_bytes_max } else { 0 },
-            directory: alloc::sync::Arc::clone(&buffering.temp_path),
-        }
     }
 
     /// The reply's framing towards the client.
@@ -254,7 +242,7 @@ impl Exchange {
 
     /// Decodes what is there and asks for more, as far as there is room for it.
     fn read_body(&mut self, link: &mut Link, ctx: &mut Context) {
-        if let Err(error) = self.decode_body(link) {
+        if let Err(error) = self.decode_body(link, ctx) {
             return self.attempt_failed(error, link, ctx);
         }
         let Some(conn) = self.proxy.conn.as_mut() else { return };
@@ -268,6 +256,7 @@ impl Exchange {
             }
             Some(None) => self.attempt_failed(UpstreamError::ClosedInBody, link, ctx),
             Some(Some(error)) => self.attempt_failed(UpstreamError::Recv(error), link, ctx),
+            None if self.is_paced(ctx) => {}
             None => {
                 if self.reply_has_room(link)
                     && let Some(conn) = self.proxy.conn.as_mut()
@@ -284,7 +273,14 @@ impl Exchange {
             && self.filters.as_ref().is_none_or(|run| run.has_room())
     }
 
-    fn decode_body(&mut self, link: &Link) -> Result<(), UpstreamError> {
+    fn decode_body(&mut self, link: &Link, ctx: &Context) -> Result<(), UpstreamError> {
+        if self.proxy.intake.is_none() {
+            return self.decode_input(link);
+        }
+        self.decode_paced(link, ctx.now)
+    }
+
+    pub(super) fn decode_input(&mut self, link: &Link) -> Result<(), UpstreamError> {
         let generation = Rc::clone(&self.generation);
         let pass_trailers = self.proxy_settings(&generation).is_some_and(|proxy| proxy.pass_trailers);
         let Some(conn) = self.proxy.conn.as_mut() else { return Ok(()) };
@@ -392,6 +388,26 @@ impl Exchange {
             }
         }
         true
+    }
+}
+
+/// Whether replies are read as fast as they come: `proxy_buffering`, unless X-Accel-Buffering says otherwise.
+fn is_buffered(head: &ResponseHead, proxy: &Proxy) -> bool {
+    match head.value(HeaderId::XAccelBuffering) {
+        Some(value) if !proxy.ignore_headers.accel_buffering && value.eq_ignore_ascii_case(b"yes") => true,
+        Some(value) if !proxy.ignore_headers.accel_buffering && value.eq_ignore_ascii_case(b"no") => false,
+        _ => proxy.buffering.on,
+    }
+}
+
+/// How much may wait for the client, in memory and in a file.
+fn reply_room(buffered: bool, proxy: &Proxy) -> Room {
+    let buffering = &proxy.buffering;
+    Room {
+        unbuffered: !buffered,
+        memory_bytes_max: if buffered { buffering.memory_bytes_max } else { buffering.head_bytes_max },
+        file_bytes_max: if buffered { buffering.file_bytes_max } else { 0 },
+        directory: alloc::sync::Arc::clone(&buffering.temp_path),
     }
 }
 

@@ -19,6 +19,8 @@ mod upstream;
 
 use alloc::vec::Vec;
 
+pub(crate) use request::size;
+
 use super::Facts;
 use super::facts::Nested;
 use crate::config::{Config, Piece, SlotId, Template, Variable};

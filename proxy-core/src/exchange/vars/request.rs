@@ -42,8 +42,8 @@ impl Facts {
                 self.request_body.iter().for_each(|chunk| out.extend_from_slice(chunk));
                 !self.request_body.is_empty()
             }
-            // A temporary file has no name.
-            Variable::RequestBodyFile => false,
+            // A temporary file has a name only where the configuration asks for one.
+            Variable::RequestBodyFile => text(self.request_body_file.as_deref(), out),
             Variable::RequestCompletion => always(if self.reply.complete { b"OK" } else { b"" }, out),
             Variable::RequestId => self.write_request_id(out),
             Variable::RequestLength => number(self.request_length, out),
@@ -126,8 +126,8 @@ impl Facts {
     }
 }
 
-/// `8k`, `1m`, `512`
-fn size(text: &[u8]) -> Option<u64> {
+/// `10k`, `1m`, `500`: a size in bytes; nothing for anything else, as in nginx.
+pub(crate) fn size(text: &[u8]) -> Option<u64> {
     let (digits, unit) = match text {
         [digits @ .., b'k' | b'K'] => (digits, 1 << 10),
         [digits @ .., b'm' | b'M'] => (digits, 1 << 20),

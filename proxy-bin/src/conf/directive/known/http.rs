@@ -5,7 +5,6 @@ use super::{off_only, tunes, unsupported};
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    tunes("keepalive_disable", C::HSL, A::ONE_TWO),
     tunes("log_subrequest", C::HSL, A::FLAG),
     tunes("rewrite_log", C::HTTP.or(C::REWRITE), A::FLAG),
     tunes("uninitialized_variable_warn", C::HTTP.or(C::REWRITE), A::FLAG),
@@ -17,7 +16,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("request_pool_size", C::HS, A::ONE),
     tunes("types_hash_max_size", C::HSL, A::ONE),
     tunes("types_hash_bucket_size", C::HSL, A::ONE),
-    off_only("client_body_in_file_only", C::HSL, A::ONE),
     tunes("client_body_in_single_buffer", C::HSL, A::FLAG),
     tunes("sendfile", C::HSL_IF, A::FLAG),
     tunes("sendfile_max_chunk", C::HSL, A::ONE),
@@ -30,8 +28,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("tcp_nopush", C::HSL, A::FLAG),
     tunes("send_lowat", C::HSL, A::ONE),
     tunes("postpone_output", C::HSL, A::ONE),
-    tunes("msie_padding", C::HSL, A::FLAG),
-    tunes("msie_refresh", C::HSL, A::FLAG),
+    off_only("msie_refresh", C::HSL, A::FLAG),
     unsupported("post_action", C::HSL_IF, A::ONE),
     tunes("open_file_cache", C::HSL, A::ONE_TWO),
     tunes("open_file_cache_valid", C::HSL, A::ONE),
