@@ -39,6 +39,7 @@ pub(crate) mod request_body;
 pub(crate) mod respond;
 pub(crate) mod rewrite;
 pub(crate) mod spill;
+mod tls;
 pub(crate) mod tunnel;
 pub mod vars;
 
