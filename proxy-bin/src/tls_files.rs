@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use proxy_core::tls::build::{self, Certificate, Fault};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The largest file that is taken for a certificate, a key or a list, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -113,10 +113,10 @@ pub fn private_key(text: &[u8], passwords: &[Vec<u8>]) -> Result<PrivateKeyDer<'
     if !contains(text, b"BEGIN ENCRYPTED PRIVATE KEY") {
         return build::private_key(text);
     }
-    let section = pem::from_buf(&mut &*text).map_err(|error| format!("{error:?}"))?;
-    let (_, der) = section.ok_or("there is no key in it")?;
+    let text = std::str::from_utf8(text).map_err(|_| "it is no PEM")?;
+    let (_, der) = SecretDocument::from_pem(text).map_err(|error| error.to_string())?;
     let encrypted =
-        EncryptedPrivateKeyInfoRef::try_from(der.as_slice()).map_err(|error| error.to_string())?;
+        EncryptedPrivateKeyInfoRef::try_from(der.as_bytes()).map_err(|error| error.to_string())?;
     if passwords.is_empty() {
         return Err("it is encrypted and there is no \"ssl_password_file\"".into());
     }

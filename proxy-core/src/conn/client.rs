@@ -538,7 +538,8 @@ pub(crate) fn prepare(
 ) -> Result<(), ClientError> {
     // The default server answers for a head that names none, and for errors before a name is known.
     let conn = &exchange.facts.conn;
-    let negotiated = conn.tls.as_ref().and_then(|tls| tls.server_in(generation, Some(conn.listener.0 as usize)));
+    let negotiated =
+        conn.tls.as_ref().and_then(|tls| tls.server_in(generation, Some(conn.listener.0 as usize)));
     let nameless = negotiated.unwrap_or(default);
     find_server(exchange, generation, nameless);
     let meta = request_framing(&exchange.facts.head)?;

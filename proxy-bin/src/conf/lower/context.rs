@@ -66,6 +66,8 @@ pub struct Context<'e> {
     pub zones: Zones,
     /// The resolvers, each that says the same once.
     pub resolvers: Vec<Arc<Resolver>>,
+    /// A server's TLS settings could not be made.
+    pub tls_failed: bool,
     /// Certificates with the files that they came from.
     pub certificates: Vec<Watched>,
     /// The files' names, each made once.

@@ -84,6 +84,7 @@ pub fn lower(
         upstreams: Upstreams::default(),
         zones: Zones::default(),
         resolvers: Vec::new(),
+        tls_failed: false,
         certificates: Vec::new(),
         file_names: HashMap::new(),
     };

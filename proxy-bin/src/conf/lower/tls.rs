@@ -14,6 +14,7 @@ use rustls::time_provider::DefaultTimeProvider;
 use super::context::{Call, Context};
 use super::core::inherit;
 use super::tls_values::emerg;
+use crate::conf::diagnostic::{Diagnostic, Severity};
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
 use crate::tls_files::{self, Watched};
@@ -106,6 +107,12 @@ impl TlsLevel {
         if named.is_empty() && !reject {
             return None;
         }
+        let made = self.make(cx, named, reject);
+        cx.tls_failed |= made.is_none();
+        made
+    }
+
+    fn make(&self, cx: &mut Context<'_>, named: &[Named], reject: bool) -> Option<Arc<TlsServer>> {
         let keys = self.certificate_key.as_deref().unwrap_or_default();
         if let Some(alone) = named.get(keys.len()) {
             let message = format!("no \"ssl_certificate_key\" is defined for certificate \"{}\"", alone.text);
@@ -134,8 +141,9 @@ impl TlsLevel {
             time: Arc::new(DefaultTimeProvider),
         };
         let result = build::server(settings);
-        let span = named.first().map(|named| named.span)?;
-        result.map(Arc::new).map_err(|error| cx.diagnostics.push(emerg(span, error))).ok()
+        let span = named.first().map(|named| named.span);
+        let report = |error| cx.diagnostics.push(Diagnostic::new(Severity::Emerg, span, error));
+        result.map(Arc::new).map_err(report).ok()
     }
 
     fn parameters(&self) -> Parameters {
