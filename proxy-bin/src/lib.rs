@@ -21,6 +21,7 @@ pub mod say;
 pub mod signal;
 pub mod site;
 pub mod test;
+pub mod tls_files;
 pub mod version;
 
 use std::ffi::OsString;

@@ -7,6 +7,7 @@ use proxy_core::config::{Config, Content};
 
 use crate::privilege::UserDirective;
 use crate::say;
+use crate::tls_files::Watched;
 
 /// A configuration with what only the process obeys.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Site {
     pub dump: Vec<u8>,
     /// Warnings and notices.
     pub remarks: Remarks,
+    /// Certificates with the files that they came from.
+    pub certificates: Vec<Watched>,
 }
 
 /// The directives of the main level that only the process obeys.

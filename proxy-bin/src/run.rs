@@ -7,7 +7,7 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use nix::unistd::getpid;
@@ -22,7 +22,10 @@ use crate::pidfile::{Keeper, PidFile};
 use crate::privilege::{self, Identity};
 use crate::say;
 use crate::signal::{self, Request};
+use crate::tls_files::Watched;
 
+/// How often the files of certificates are looked at.
+const CERTIFICATES_TICK: Duration = Duration::from_secs(5);
 /// While it drains, the process looks for signals this often.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
 
@@ -84,6 +87,8 @@ pub struct Process {
     pub fleet: Fleet,
     /// How many they are.
     pub workers: usize,
+    /// Certificates with the files that they came from.
+    pub certificates: Vec<Watched>,
     config: Arc<Config>,
     logs: Arc<Logs>,
 }
@@ -102,7 +107,7 @@ enum Holder {
 
 /// Does all that needs root or one thread, then starts the workers.
 fn start(site: Site, source: Box<dyn Source>) -> Result<(Process, Publish), String> {
-    let Site { mut config, main, remarks, dump: _ } = site;
+    let Site { mut config, main, remarks, dump: _, certificates } = site;
     config.generation = 1;
     let identity = privilege::identity(main.user())?;
     let open_files = privilege::raise_open_files(config.process.open_files_max);
@@ -118,7 +123,7 @@ fn start(site: Site, source: Box<dyn Source>) -> Result<(Process, Publish), Stri
     }
     let (config, logs) = (Arc::new(config), Arc::new(logs));
     let fleet = start_fleet(&config, bound, &logs)?;
-    let process = Process { source, fleet, workers, config, logs };
+    let process = Process { source, fleet, workers, certificates, config, logs };
     process.log_all(&remarks);
     if let Err(message) = open_files {
         process.log(Level::Alert, &message);
@@ -217,7 +222,15 @@ impl Process {
     /// Answers signals until one of them ends the service.
     fn answer(&mut self, signals: &Receiver<(nix::sys::signal::Signal, Request)>) -> Request {
         // The thread on the other side never ends; if it did, nobody could end us gracefully any more.
-        while let Ok((signal, request)) = signals.recv() {
+        loop {
+            let (signal, request) = match signals.recv_timeout(CERTIFICATES_TICK) {
+                Ok(received) => received,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look_at_certificates();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Request::Quit,
+            };
             self.log(Level::Notice, &signal::describe(signal, request));
             match request {
                 Request::Reload => crate::reload::reload(self),
@@ -227,7 +240,17 @@ impl Process {
                 Request::Quit | Request::Stop => return request,
             }
         }
-        Request::Quit
+    }
+
+    /// Takes renewed certificates into use.
+    fn look_at_certificates(&mut self) {
+        for watched in &mut self.certificates {
+            match watched.look() {
+                Some(Ok(line)) => self.logs.write_error(0, Level::Notice, &line),
+                Some(Err(line)) => self.logs.write_error(0, Level::Error, &line),
+                None => {}
+            }
+        }
     }
 
     /// Waits until everything in flight is done, `worker_shutdown_timeout` is over, or a signal says to stop.

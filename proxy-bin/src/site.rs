@@ -118,9 +118,15 @@ impl Source for ConfSource {
         if !compiled.is_good() {
             return Err(remarks);
         }
-        let Lowered { mut config, process } = compiled.lowered;
+        let Lowered { mut config, process, certificates } = compiled.lowered;
         name_standard_error(&mut config);
-        Ok(Site { config, main: self.main_settings(process), dump: compiled.sources.dump(), remarks })
+        Ok(Site {
+            config,
+            main: self.main_settings(process),
+            dump: compiled.sources.dump(),
+            remarks,
+            certificates,
+        })
     }
 }
 

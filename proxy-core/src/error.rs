@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::command::IoError;
 use crate::http::Status;
+use crate::tls::verify::Verdict;
 
 /// What the client did wrong. Each knows its status and the words for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,12 @@ pub enum ClientError {
     MethodNotAllowed,
     /// Plain HTTP came to a TLS port.
     PlainOnTls,
+    /// The server asked for would have wanted another handshake.
+    Misdirected,
+    /// The client's certificate is no good.
+    CertificateRefused(Verdict),
+    /// The client showed no certificate.
+    NoCertificate,
     /// Expect with anything but `100-continue`.
     ExpectationFailed,
     /// The head did not come in `client_header_timeout`, or the body stalled for `client_body_timeout`.
@@ -73,6 +80,9 @@ impl ClientError {
             Self::BodyTooLarge { .. } => Status::CONTENT_TOO_LARGE,
             Self::MethodNotAllowed => Status::METHOD_NOT_ALLOWED,
             Self::PlainOnTls => Status::TO_HTTPS,
+            Self::Misdirected => Status::MISDIRECTED_REQUEST,
+            Self::CertificateRefused(_) => Status::CERTIFICATE_ERROR,
+            Self::NoCertificate => Status::NO_CERTIFICATE,
             Self::ExpectationFailed => Status::EXPECTATION_FAILED,
             Self::Timeout => Status::REQUEST_TIMEOUT,
             Self::Closed => Status::CLIENT_CLOSED_REQUEST,
@@ -118,6 +128,9 @@ impl ClientError {
             | Self::BodyTooLarge { .. }
             | Self::MethodNotAllowed
             | Self::PlainOnTls
+            | Self::Misdirected
+            | Self::CertificateRefused(_)
+            | Self::NoCertificate
             | Self::ExpectationFailed
             | Self::Timeout
             | Self::Closed => "",
@@ -154,6 +167,13 @@ impl fmt::Display for ClientError {
             }
             Self::MethodNotAllowed => "client sent a method that is not allowed",
             Self::PlainOnTls => "client sent plain HTTP request to HTTPS port",
+            Self::Misdirected => {
+                "client attempted to request the server name different from the one that was negotiated"
+            }
+            Self::CertificateRefused(Verdict(code, words)) => {
+                return write!(f, "client SSL certificate verify error: ({code}:{words})");
+            }
+            Self::NoCertificate => "client sent no required SSL certificate",
             Self::ExpectationFailed => "client sent unknown \"Expect\" header",
             Self::Timeout => "client timed out (110: Connection timed out)",
             Self::Closed => "client prematurely closed connection",

@@ -28,6 +28,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::command::ListenerId;
+
 pub use access::{Access, AccessRules, AuthBasic, LimitExcept, UserFilePath};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
 pub use core_settings::{
@@ -53,7 +55,7 @@ pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
-pub use tls::TlsServer;
+pub use tls::{ClientVerify, TlsServer};
 pub use upstream::{
     Balance, BudgetLimits, CookieExpires, LeastTime, Measure, Outliers, Policy, Queue, RandomTwo, Sticky,
     StickyCookie, StickyKind, StickyLearn, Upstream, UpstreamName, UpstreamServer,
@@ -133,6 +135,16 @@ impl Config {
     #[must_use]
     pub fn location(&self, id: LocationId) -> Option<&Location> {
         self.locations.get(id.0 as usize)
+    }
+
+    /// The TLS settings that hold for a server on a listener: its own, or those of the default server.
+    #[must_use]
+    pub fn tls_of(&self, id: ServerId, listener: ListenerId) -> Option<&TlsServer> {
+        let own = self.server(id).and_then(|server| server.tls.as_deref());
+        own.or_else(|| {
+            let default = self.listeners.get(listener.0 as usize)?.default_server;
+            self.server(default)?.tls.as_deref()
+        })
     }
 
     /// The upstream group of this id.

@@ -133,7 +133,14 @@ impl ClientConn {
         generation.config.server(self.default_server_id(generation))
     }
 
-    pub(super) fn default_server_id(&self, generation: &Generation) -> ServerId {
+    /// The server for what names none: the one that the handshake was made with, or the listener's default one.
+    fn default_server_id(&self, generation: &Generation) -> ServerId {
+        let listener = self.listener.map(|id| id.0 as usize);
+        let negotiated = self.facts.tls.as_ref().and_then(|tls| tls.server_in(generation, listener));
+        negotiated.unwrap_or_else(|| self.listener_default(generation))
+    }
+
+    pub(super) fn listener_default(&self, generation: &Generation) -> ServerId {
         default_server_id(self.listener, generation)
     }
 
@@ -206,8 +213,7 @@ impl ClientConn {
     ) {
         let mut exchange = self.new_exchange(head, generation, ctx);
         exchange.facts.request_length = len as u64;
-        let default = self.default_server_id(generation);
-        let prepared = prepare(&mut exchange, generation, default);
+        let prepared = prepare(&mut exchange, generation, self.listener_default(generation));
         self.enter(exchange, ctx);
         if let Err(error) = prepared
             && let Some(exchange) = &mut self.exchange
@@ -456,8 +462,13 @@ pub(crate) fn prepare(
     default: ServerId,
 ) -> Result<(), ClientError> {
     // The default server answers for a head that names none, and for errors before a name is known.
-    find_server(exchange, generation, default);
+    let conn = &exchange.facts.conn;
+    let negotiated =
+        conn.tls.as_ref().and_then(|tls| tls.server_in(generation, Some(conn.listener.0 as usize)));
+    let nameless = negotiated.unwrap_or(default);
+    find_server(exchange, generation, nameless);
     let meta = request_framing(&exchange.facts.head)?;
+    let default = if meta.host.is_some() { default } else { nameless };
     if let Some(host) = &meta.host {
         exchange.facts.host = host.name.clone();
         exchange.facts.request_port = host.port;
@@ -468,9 +479,8 @@ pub(crate) fn prepare(
     let target = exchange.facts.head.bytes.slice(target.range());
     exchange.facts.set_target(route::normalise(&target, merge)?);
     exchange.begin(meta);
-    let conn = &exchange.facts.conn;
-    if conn.tls_port && conn.tls.is_none() {
-        return Err(ClientError::PlainOnTls);
+    if exchange.facts.conn.tls_port {
+        exchange.facts.check_tls(generation)?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 
+use rustls::AlertDescription;
+
 use super::ClientConn;
 use super::client::State;
 use super::link::Ended;
@@ -74,32 +76,46 @@ impl ClientConn {
     /// The client has named the server that it wants, or none: the handshake begins with that server's certificate.
     fn choose_server(&mut self, hello: Hello, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&ctx.generation);
-        let server = self.server_of(&hello, &generation);
-        // A server without certificates shows those of the default one.
-        let tls_of = |id| generation.config.server(id).and_then(|server| server.tls.as_ref());
-        let tls = tls_of(server).or_else(|| tls_of(self.default_server_id(&generation))).cloned();
+        let default = self.listener_default(&generation);
+        let found = self.server_of(&hello, &generation);
+        let server = found.unwrap_or(default);
         let mut facts = (*self.facts).clone();
-        facts.tls =
-            Some(Box::new(TlsFacts { server_name: hello.server_name.into(), server, ..TlsFacts::default() }));
+        facts.tls = Some(Box::new(TlsFacts {
+            server_name: hello.server_name.as_slice().into(),
+            named: found.is_some(),
+            server,
+            generation: generation.config.generation,
+            hello,
+            ..TlsFacts::default()
+        }));
+        let listener = facts.listener;
         self.facts = Rc::new(facts);
-        let (Some(tls), Some(session)) = (tls, self.link.tls()) else {
-            self.close(CloseHow::Graceful, ctx);
-            return false;
+        let Some(session) = self.link.tls() else { return false };
+        // A server without certificates shows those of the default one.
+        let Some(tls) = generation.config.tls_of(server, self.listener.unwrap_or(listener)) else {
+            session.refuse(AlertDescription::InternalError, "no certificate");
+            return true;
         };
-        session.accept(&tls.config, tls.record_bytes_max);
+        if tls.reject {
+            session.refuse(AlertDescription::UnrecognisedName, "SSL handshake rejected");
+            return true;
+        }
+        let on_listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
+        let http2 = on_listener.is_some_and(|listener| listener.http2)
+            || generation.config.server(server).is_some_and(|server| server.http2);
+        let config = if http2 { &tls.config_http2 } else { &tls.config };
+        session.accept(config, tls.record_bytes_max);
         self.link.advance_tls(ctx);
         true
     }
 
-    fn server_of(&self, hello: &Hello, generation: &Generation) -> ServerId {
-        let default = self.default_server_id(generation);
+    fn server_of(&self, hello: &Hello, generation: &Generation) -> Option<ServerId> {
         if hello.server_name.is_empty() {
-            return default;
+            return None;
         }
-        let listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize));
+        let listener = self.listener.and_then(|id| generation.config.listeners.get(id.0 as usize))?;
         let name = Chunk::from_vec(hello.server_name.clone());
-        let found = listener.and_then(|listener| listener.names.find(&name));
-        found.map_or(default, |(server, _)| server)
+        listener.names.find(&name).map(|(server, _)| server)
     }
 
     fn wait_for_handshake(&mut self, ctx: &mut Context) -> bool {
@@ -119,7 +135,7 @@ impl ClientConn {
 
     fn log_handshake(&self, level: Level, message: &str, ctx: &mut Context) {
         let generation = Rc::clone(&ctx.generation);
-        let id = self.facts.tls.as_ref().map_or(self.default_server_id(&generation), |tls| tls.server);
+        let id = self.facts.tls.as_ref().map_or(self.listener_default(&generation), |tls| tls.server);
         let Some(server) = generation.config.server(id) else { return };
         let Some(root) = generation.config.location(server.root) else { return };
         for log in root.core.error_logs.iter().filter(|log| level <= log.level) {

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use rustls::pki_types::CertificateDer;
 use smallvec::SmallVec;
 
 use crate::buf::Chunk;
@@ -17,6 +18,7 @@ use crate::config::{LocationId, MapId, ServerId, SlotId};
 use crate::http::{RequestHead, ResponseHead, Status};
 use crate::route::{Captures, Normalised, Regex};
 use crate::time::Instant;
+use crate::tls::hello::Hello;
 use crate::tls::session::Agreed;
 
 /// What stays the same for all exchanges of a client's connection.
@@ -43,18 +45,32 @@ pub struct ConnFacts {
 pub struct TlsFacts {
     /// The server that the client named (`$ssl_server_name`); empty if it named none.
     pub server_name: Box<[u8]>,
+    /// Whether a server has that name.
+    pub named: bool,
     /// `$ssl_alpn_protocol`
     pub protocol: Box<[u8]>,
-    /// The server whose certificate was shown.
+    /// The server whose certificate was shown, in the configuration of `generation`.
     pub server: ServerId,
+    /// The configuration that the handshake began with.
+    pub generation: u64,
     /// Whether the handshake was not complete when requests began to come (`$ssl_early_data`).
     pub early: bool,
+    /// What the client offered.
+    pub(crate) hello: Hello,
+    /// What came of it.
+    pub(crate) agreed: Option<Agreed>,
 }
 
 impl TlsFacts {
     /// The handshake has come this far.
     pub(crate) fn agree(&mut self, agreed: &Agreed) {
         self.protocol.clone_from(&agreed.protocol);
+        self.agreed = Some(agreed.clone());
+    }
+
+    /// The client's certificates, its own first.
+    pub(crate) fn peer_chain(&self) -> &[CertificateDer<'static>] {
+        self.agreed.as_ref().map_or(&[], |agreed| &agreed.peer_chain)
     }
 }
 

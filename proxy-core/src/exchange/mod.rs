@@ -42,6 +42,7 @@ pub(crate) mod request_body;
 pub(crate) mod respond;
 pub(crate) mod rewrite;
 pub(crate) mod spill;
+mod tls;
 pub(crate) mod tunnel;
 pub mod vars;
 

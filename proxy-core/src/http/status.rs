@@ -71,6 +71,10 @@ impl Status {
     pub const CLOSE: Self = Self(444);
     /// The request's head is too large (nginx's own code; the client sees 400).
     pub const REQUEST_HEADER_TOO_LARGE: Self = Self(494);
+    /// The client's certificate is no good (nginx's own code; the client sees 400).
+    pub const CERTIFICATE_ERROR: Self = Self(495);
+    /// The client showed no certificate (nginx's own code; the client sees 400).
+    pub const NO_CERTIFICATE: Self = Self(496);
     /// Plain HTTP came to a TLS port (nginx's own code; the client sees 400).
     pub const TO_HTTPS: Self = Self(497);
     /// The client went away (nginx's own code, for the log).

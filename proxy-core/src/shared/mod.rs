@@ -8,6 +8,7 @@ mod limit_req;
 mod room;
 pub mod sessions;
 mod table;
+pub mod tls;
 pub mod upstream;
 mod zones;
 

@@ -7,11 +7,17 @@
 //! - [`hello`]: looks into a ClientHello before a session exists, to find the server that the client asks for;
 //! - [`session`]: one connection's handshake;
 //! - [`records`]: what flows afterwards;
+//! - [`verify`]: chains of certificates, weighed;
+//! - [`certificate`]: what one says of itself;
+//! - [`names`]: OpenSSL's names;
 //! - [`build`]: what a configuration's certificates and settings compile to.
 
 pub mod build;
+pub(crate) mod certificate;
 pub(crate) mod hello;
+pub mod names;
 pub(crate) mod records;
 pub(crate) mod session;
+pub mod verify;
 
 pub(crate) use session::{Session, Stage};

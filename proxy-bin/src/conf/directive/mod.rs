@@ -98,7 +98,7 @@ pub enum Effect {
 pub type Store<Level> = fn(&mut Level, &mut Call<'_, '_>) -> Parsed<()>;
 
 /// Stores a parsed value, or hands on what is wrong with it.
-fn store<T>(slot: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
+pub fn store<T>(slot: &mut Option<T>, value: Parsed<T>) -> Parsed<()> {
     *slot = Some(value?);
     Ok(())
 }

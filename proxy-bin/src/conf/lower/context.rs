@@ -19,6 +19,7 @@ use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::{FileId, Sources, Span};
 use crate::conf::tree::{Arg, Directive};
 use crate::conf::value::{Field, Parsed};
+use crate::tls_files::Watched;
 
 /// What a configuration depends on besides its text.
 pub struct Environment<'e> {
@@ -68,6 +69,10 @@ pub struct Context<'e> {
     pub zones: Zones,
     /// The resolvers, each that says the same once.
     pub resolvers: Vec<Arc<Resolver>>,
+    /// A server's TLS settings could not be made.
+    pub tls_failed: bool,
+    /// Certificates with the files that they came from.
+    pub certificates: Vec<Watched>,
     /// The files' names, each made once.
     pub file_names: HashMap<FileId, Arc<str>>,
 }

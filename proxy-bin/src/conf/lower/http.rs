@@ -299,8 +299,7 @@ impl Lower<'_, '_> {
         let rewrite = std::mem::take(&mut node.level.own.rewrite).into();
         let origin = self.cx.origin(node.directive.name.span);
         let root = node.id;
-        let http2 = limits.http2 == Some(true) || listens.iter().any(Listen::takes_http2);
-        let tls = limits.tls.finish(http2, self.cx);
+        let tls = limits.tls.finish(self.cx);
         let (tree, named) = self.node(node, outer, None, out);
         let default = Server::default();
         let server = Server {

@@ -267,22 +267,16 @@ pub fn listeners(
         }
     }
     let listeners = sockets.iter().filter_map(|socket| listener(cx, socket)).collect::<Vec<_>>();
-    for (listener, socket) in listeners.iter().zip(&sockets).filter(|(listener, _)| listener.tls) {
-        require_certificates(cx, listener, socket, settings);
-    }
+    listeners.iter().filter(|listener| listener.tls).for_each(|at| require_certificate(cx, at, settings));
     listeners
 }
 
 /// A TLS port needs a certificate: the default server's, which stands in for those that have none.
-fn require_certificates(
-    cx: &mut Context<'_>,
-    listener: &Listener,
-    socket: &[(ServerId, &Listen, &[Name])],
-    settings: &[Server],
-) {
+fn require_certificate(cx: &mut Context<'_>, listener: &Listener, settings: &[Server]) {
     let server = |id: ServerId| settings.get(id.0 as usize);
     let Some(default) = server(listener.default_server) else { return };
-    if default.tls.is_some() {
+    // One that could not be loaded has been complained about.
+    if default.tls.is_some() || cx.tls_failed {
         return;
     }
     let origin = &default.origin;
@@ -290,8 +284,7 @@ fn require_certificates(
         "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive in {}:{}",
         origin.file, origin.line
     );
-    let span = socket.iter().find(|(_, listen, _)| listen.tls).map(|(_, listen, _)| listen.span);
-    cx.diagnostics.push(Diagnostic::new(Severity::Emerg, span, message));
+    cx.diagnostics.push(Diagnostic::new(Severity::Emerg, None, message));
 }
 
 fn listener(cx: &mut Context<'_>, socket: &[(ServerId, &Listen, &[Name])]) -> Option<Listener> {

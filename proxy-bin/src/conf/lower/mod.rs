@@ -31,6 +31,7 @@ pub mod rewrite;
 pub mod server;
 pub mod template;
 pub mod tls;
+pub mod tls_values;
 pub mod upstream;
 pub mod variables;
 
@@ -53,6 +54,7 @@ use self::variables::Variables;
 use super::diagnostic::Diagnostic;
 use super::directive::Checked;
 use super::span::Sources;
+use crate::tls_files::Watched;
 
 /// A configuration, compiled.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub struct Lowered {
     pub config: Config,
     /// What the binary obeys.
     pub process: ProcessSettings,
+    /// Certificates with the files that they came from.
+    pub certificates: Vec<Watched>,
 }
 
 /// Lowers a checked tree. The result is only good if `diagnostics` holds no errors afterwards.
@@ -80,6 +84,8 @@ pub fn lower(
         upstreams: Upstreams::default(),
         zones: Zones::default(),
         resolvers: Vec::new(),
+        tls_failed: false,
+        certificates: Vec::new(),
         file_names: HashMap::new(),
     };
     let mut top = ProcessLevel::default();
@@ -101,7 +107,9 @@ pub fn lower(
     // The table lets `http` stand only once.
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
     let listeners = listen::listeners(&mut cx, &http.listens, &http.servers);
-    let Context { diagnostics: mut found, variables, logs, upstreams, zones, resolvers, .. } = cx;
+    let Context {
+        diagnostics: mut found, variables, logs, upstreams, zones, resolvers, certificates, ..
+    } = cx;
     let reads_counters = variables.reads_counters;
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);
@@ -122,7 +130,7 @@ pub fn lower(
         slots,
         hostname: env.hostname.into(),
     };
-    Lowered { config, process: settings(top, env) }
+    Lowered { config, process: settings(top, env), certificates }
 }
 
 fn main_error_log(env: &Environment<'_>) -> LogSink {

@@ -99,7 +99,7 @@ const COMMON: &[&str] = &[
 ];
 
 /// Names that begin like this belong to modules that ringgate does not have yet.
-const NOT_YET_PREFIXES: &[&str] = &["ssl_", "geoip_", "proxy_protocol_tlv_", "jwt_", "acme_"];
+const NOT_YET_PREFIXES: &[&str] = &["geoip_", "proxy_protocol_tlv_", "jwt_", "acme_"];
 
 #[derive(Debug)]
 struct Slot {

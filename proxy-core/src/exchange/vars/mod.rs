@@ -7,6 +7,7 @@
 //! - [`connection`]: both ends, the clock, the process;
 //! - [`upstream`]: the servers that were asked;
 //! - [`fields`]: names with a parameter, `$http_NAME` and its kind;
+//! - [`tls`]: the client's TLS;
 //! - [`path`]: the file that a URI stands for;
 //! - [`map`]: values that are looked up by other values.
 
@@ -15,6 +16,7 @@ mod fields;
 mod map;
 mod path;
 mod request;
+mod tls;
 mod upstream;
 
 use alloc::vec::Vec;
@@ -66,6 +68,7 @@ impl Facts {
             .or_else(|| self.field_value(variable, out))
             .or_else(|| self.upstream_value(variable, env, out))
             .or_else(|| self.other_value(variable, env, out))
+            .or_else(|| self.tls_value(variable, env, out))
             .unwrap_or(false);
         debug_assert!(found || out.len() == start, "{variable:?} has no value and wrote one");
         found

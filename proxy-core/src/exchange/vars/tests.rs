@@ -154,6 +154,7 @@ fn every_fixed_variable_belongs_to_one_family() {
             facts.field_value(&variable, out),
             facts.upstream_value(&variable, &env, out),
             facts.other_value(&variable, &env, out),
+            facts.tls_value(&variable, &env, out),
         ];
         assert_eq!(answers.iter().flatten().count(), 1, "${name}");
     }
