@@ -11,6 +11,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 use super::Pick;
 use super::balance::sticky::{self, Sid};
 use super::balance::{self, Tier};
@@ -163,14 +165,21 @@ impl Group {
     pub(crate) fn choose(&mut self, pick: &mut Pick, random: &mut Random, now: Instant) -> Option<usize> {
         self.refresh(now);
         // A choice may be lost to another worker that takes a server's last connection.
-        for _ in 0..CHOICES_MAX {
-            let chosen = self.choose_once(pick, random, now)?;
-            pick.tried.insert(chosen);
-            if self.enter(chosen, now) {
-                return Some(chosen);
+        let mut lost = SmallVec::<[usize; CHOICES_MAX]>::new();
+        let chosen = loop {
+            let Some(place) = self.choose_once(pick, random, now) else { break None };
+            pick.tried.insert(place);
+            if self.enter(place, now) {
+                break Some(place);
             }
-        }
-        None
+            lost.push(place);
+            if lost.len() == CHOICES_MAX {
+                break None;
+            }
+        };
+        // It was not asked: a request that waits may ask it later.
+        lost.into_iter().for_each(|place| pick.tried.remove(place));
+        chosen
     }
 
     fn choose_once(&mut self, pick: &mut Pick, random: &mut Random, now: Instant) -> Option<usize> {
@@ -194,7 +203,7 @@ impl Group {
 
     /// The server that the request belongs to, if it may be asked: one that drains may.
     fn own_server(&self, pick: &Pick, now: Instant) -> Option<usize> {
-        let place = *self.sids.get(&pick.sid)?;
+        let place = *self.sids.get(pick.sid.as_slice())?;
         let server = self.servers.get(place)?;
         (!pick.tried.contains(place) && server.unfit_for_its_own(now).is_none()).then_some(place)
     }
@@ -464,7 +473,7 @@ mod tests {
             server.down = n == 2;
         });
         let mut group = Group::private(&Upstream { policy, ..servers });
-        let of = |sid: &str| Pick { sid: Sid::from_slice(sid.as_bytes()), ..Pick::default() };
+        let of = |sid: &str| Pick { sid: sid.as_bytes().into(), ..Pick::default() };
         for (sid, expected) in [("b", 1), ("a", 0), ("c", 0), ("nobody", 0), ("", 0)] {
             assert_eq!(ask(&mut group, &mut of(sid)), Some(expected), "{sid}");
         }

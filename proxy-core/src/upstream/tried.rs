@@ -1,8 +1,8 @@
 //! What one request remembers of its choices.
 
-use smallvec::SmallVec;
+use alloc::vec::Vec;
 
-use super::balance::sticky::Sid;
+use smallvec::SmallVec;
 
 /// The servers of a group that this request has asked already: one bit for each place.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ pub(crate) struct Pick {
     /// Whom it has asked.
     pub(crate) tried: Tried,
     /// What is hashed: the key of `hash`, the address of `ip_hash`.
-    pub(crate) key: SmallVec<[u8; 32]>,
+    pub(crate) key: SmallVec<[u8; 16]>,
     /// How far the hash has got; none before the first choice.
     pub(crate) hash: Option<u32>,
     /// How often the key was hashed.
@@ -53,5 +53,12 @@ pub(crate) struct Pick {
     /// Servers that the hash has named in vain.
     pub(crate) hash_tries: u32,
     /// The server that the request belongs to, as `sticky` calls it; empty for none.
-    pub(crate) sid: Sid,
+    pub(crate) sid: Vec<u8>,
+}
+
+impl Pick {
+    /// The request has waited: the hash begins anew, and whoever it has asked it has asked.
+    pub(crate) const fn start_again(&mut self) {
+        (self.hash, self.hash_times, self.hash_tries) = (None, 0, 0);
+    }
 }

@@ -44,7 +44,7 @@ impl Exchange {
     }
 
     /// As `ip_hash` sees it: three bytes of an IPv4 address, all of an IPv6 address.
-    fn hashed_address(&self) -> SmallVec<[u8; 32]> {
+    fn hashed_address(&self) -> SmallVec<[u8; 16]> {
         match &self.facts.conn.peer.client {
             Address::Ip(core::net::SocketAddr::V4(address)) => {
                 let [a, b, c, _] = address.ip().octets();
@@ -67,14 +67,14 @@ impl Exchange {
             return;
         }
         self.proxy.pick.sid = match &sticky.kind {
-            StickyKind::Cookie(_) | StickyKind::Route => SmallVec::from_slice(session),
+            StickyKind::Cookie(_) | StickyKind::Route => session.clone(),
             StickyKind::Learn(_) => {
                 let found = group
                     .borrow()
                     .sessions
                     .as_ref()
                     .and_then(|sessions| sessions.find(&session_key(session), ctx.now.instant));
-                found.unwrap_or_default()
+                found.map(SmallVec::into_vec).unwrap_or_default()
             }
         };
     }

@@ -344,7 +344,9 @@ impl Exchange {
             attempt.last_of_group = true;
         }
         self.facts.dynamic_target = None;
-        self.proxy = ProxyRun { body_gone: self.proxy.body_gone, ..ProxyRun::default() };
+        // As in nginx, a cookie that `sticky` has set goes with whatever reply there will be.
+        let cookie = core::mem::take(&mut self.proxy.cookie);
+        self.proxy = ProxyRun { body_gone: self.proxy.body_gone, cookie, ..ProxyRun::default() };
     }
 }
 

@@ -62,6 +62,7 @@ impl Exchange {
         let Phase::Queued(place) = self.proxy.phase else { return };
         link.deadline.clear_if(crate::timer::Reason::UpstreamQueue);
         self.forget_queue(place);
+        self.proxy.pick.start_again();
         self.proxy.queued = Some(place);
     }
 
