@@ -241,6 +241,9 @@ impl Http2 {
         let method = facts.head.method();
         exchange.method = if built.extended { Method::Get } else { method };
         let mut link = Link::of_stream(key);
+        if end_stream {
+            link.deliver_end();
+        }
         let default = default_server_id(self.listener, &generation);
         let begun = match built.error {
             None => prepare(&mut exchange, &generation, default),
