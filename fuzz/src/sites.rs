@@ -66,6 +66,28 @@ fn site(text: &str) -> Config {
     compiled.lowered.config
 }
 
+/// A site whose names are looked up at run time, by its own name servers and by the system.
+pub(crate) fn names() -> &'static Arc<Config> {
+    static SITE: OnceLock<Arc<Config>> = OnceLock::new();
+    SITE.get_or_init(|| Arc::new(site(NAMES)))
+}
+
+const NAMES: &str = r#"
+error_log logs/error.log info;
+events {}
+http {
+    resolver 10.0.9.1 10.0.9.2 valid=2s; resolver_timeout 3s;
+    upstream app { server n.test resolve; server 10.0.0.5 backup; }
+    upstream svc { server n.test service=http resolve; resolver 10.0.9.3 ipv6=off; }
+    server {
+        listen 80; server_name a.test;
+        location / { proxy_pass http://app; }
+        location /strict/ { proxy_pass http://svc; }
+        location /files/ { proxy_pass http://$host; }
+        location /r/ { resolver 10.0.9.4; proxy_pass http://x.$host:81; }
+    }
+}"#;
+
 const TEXTS: [&str; 4] = [BUFFERED, STREAMING, RULES, TIGHT];
 
 /// Everything on: buffering with spills, a group with a pool and a backup, error pages, logs.

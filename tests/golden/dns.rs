@@ -1,5 +1,7 @@
 //! Answers of name servers, read by the question that they belong to; and the same answers cut and spoilt everywhere.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
+
 use std::fmt::Write as _;
 
 use proxy_core::dns::message::{decode, encode};

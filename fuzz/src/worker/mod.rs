@@ -7,8 +7,12 @@ mod audience;
 pub(crate) mod h2_client;
 pub(crate) mod rig;
 
+use std::sync::Arc;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
 use proxy_core::command::{Completion, ConnId, FileInfo, FileKind, IoError, ResolveError};
+
+use proxy_core::config::Config;
 
 use self::rig::{FileOp, Rig, Socket};
 use super::sites;
@@ -51,8 +55,7 @@ pub(crate) enum Action<'a> {
 pub fn run(input: &[u8]) {
     let mut input = Unstructured::new(input);
     let Ok(choice) = input.arbitrary::<u8>() else { return };
-    let all = sites::all();
-    let mut rig = Rig::new(all[usize::from(choice) % all.len()].clone(), u64::from(choice));
+    let mut rig = Rig::new(site(choice), u64::from(choice));
     rig.accept(choice);
     for _ in 0..ACTIONS_MAX {
         if input.is_empty() {
@@ -64,6 +67,12 @@ pub fn run(input: &[u8]) {
         act(&mut rig, &action);
     }
     end(rig);
+}
+
+/// The last sixteen choices are for the site whose names are looked up at run time.
+fn site(choice: u8) -> Arc<Config> {
+    let all = sites::all();
+    if choice >= 0xf0 { sites::names().clone() } else { all[usize::from(choice) % all.len()].clone() }
 }
 
 /// The connection with number `choice` among those that this is true of.
@@ -135,8 +144,7 @@ pub(crate) fn act(rig: &mut Rig, action: &Action<'_>) {
         Action::Pass(ms) => rig.pass(u64::from(ms) * 1000),
         Action::Late(choice) => rig.late(usize::from(choice)),
         Action::Reload(choice) => {
-            let all = sites::all();
-            rig.reload(all[usize::from(choice) % all.len()].clone());
+            rig.reload(site(choice));
         }
         Action::Shutdown if !rig.shutdown => rig.shut_down(),
         Action::Shutdown => {}
@@ -222,7 +230,9 @@ fn end_one(rig: &mut Rig) -> bool {
     } else if !rig.resolving.is_empty() {
         resolve(rig, 0, 1);
     } else if let Some(id) = pick(rig, 0, |socket| socket.recv.is_some()) {
-        rig.received(id, Ok(b""));
+        // An empty datagram would be no end.
+        let end = if rig.sockets[&id].datagram { Err(IoError::REFUSED) } else { Ok(&b""[..]) };
+        rig.received(id, end);
     } else if !rig.strays.is_empty() {
         rig.late(0);
     } else {

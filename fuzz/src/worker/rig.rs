@@ -89,7 +89,7 @@ pub(crate) struct Socket {
     failed: bool,
     ended: bool,
     shut: bool,
-    datagram: bool,
+    pub(crate) datagram: bool,
     audience: Audience,
 }
 
@@ -322,19 +322,7 @@ impl Rig {
     fn obey(&mut self, command: Command) {
         self.say(&("->", &command));
         match command {
-            Command::Connect { conn, address, options } => {
-                let datagram = options.datagram;
-                if datagram {
-                    self.name_servers.insert(address.clone());
-                }
-                // A name server is asked by TCP only after it was asked by a datagram.
-                let audience = if self.name_servers.contains(&address) {
-                    Audience::NameServer
-                } else {
-                    Audience::Upstream(Reader::new(Requests::forwarded()))
-                };
-                self.open(conn, audience, datagram);
-            }
+            Command::Connect { conn, address, options } => self.connect(conn, &address, options.datagram),
             Command::Recv { conn, room } => {
                 let socket = self.socket(conn, "Recv");
                 assert!(!socket.ended, "rule: a Recv behind the end on {conn:?}");
@@ -389,6 +377,19 @@ impl Rig {
                 assert!(self.resolving.insert(id), "rule: resolve key {id:?} is in use");
             }
         }
+    }
+
+    fn connect(&mut self, conn: ConnId, address: &Address, datagram: bool) {
+        if datagram {
+            self.name_servers.insert(address.clone());
+        }
+        // A name server is asked by TCP only after it was asked by a datagram.
+        let audience = if self.name_servers.contains(address) {
+            Audience::NameServer
+        } else {
+            Audience::Upstream(Reader::new(Requests::forwarded()))
+        };
+        self.open(conn, audience, datagram);
     }
 
     fn begin(&mut self, id: FileId, operation: FileOp) {

@@ -84,6 +84,9 @@ pub(crate) fn of_system(result: Result<Vec<IpAddr>, ResolveError>, now: Instant)
 
 /// Watches the names of the configuration that begins, and of no other.
 pub(crate) fn start(ctx: &mut Context) {
+    if ctx.draining {
+        return stop(ctx);
+    }
     let generation = Rc::clone(&ctx.generation);
     let mut old = core::mem::take(&mut ctx.watches.list);
     let mut list = Vec::new();
