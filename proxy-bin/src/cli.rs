@@ -42,6 +42,13 @@ pub enum Action {
         /// `--print-config`
         print_config: bool,
     },
+    /// `ringgate lint`
+    Lint {
+        /// The configuration.
+        options: Options,
+        /// `--json`
+        json: bool,
+    },
     /// `ringgate help`
     Help,
 }
@@ -202,10 +209,13 @@ fn invalid(word: &OsStr) -> String {
 
 fn subcommand(name: &OsStr, args: &[OsString]) -> Result<Action, String> {
     let (mut listen, mut to, mut print_config) = (Vec::new(), Vec::new(), false);
-    let known = ["demo", "proxy", "help"];
+    let known = ["demo", "proxy", "lint", "help"];
     let Some(name) = known.into_iter().find(|known| name == *known) else {
         return Err(format!("{}; \"ringgate help\" lists the subcommands", invalid(name)));
     };
+    if name == "lint" {
+        return lint(args);
+    }
     let mut parser = lexopt::Parser::from_args(args);
     let text = |value: Result<OsString, lexopt::Error>| {
         let value = value.map_err(|error| error.to_string())?;
@@ -228,6 +238,25 @@ fn subcommand(name: &OsStr, args: &[OsString]) -> Result<Action, String> {
         "proxy" => Action::Proxy { listen, to, print_config },
         _ => Action::Help,
     })
+}
+
+fn lint(args: &[OsString]) -> Result<Action, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let (mut options, mut json) = (Options::default(), false);
+    let words = |error: lexopt::Error| format!("lint: {error}");
+    while let Some(argument) = parser.next().map_err(words)? {
+        match argument {
+            lexopt::Arg::Short('c') => options.conf = Some(parser.value().map_err(words)?.into()),
+            lexopt::Arg::Short('p') => options.prefix = Some(parser.value().map_err(words)?.into()),
+            lexopt::Arg::Short('g') => options.globals = Some(parser.value().map_err(words)?),
+            lexopt::Arg::Long("json") => json = true,
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Action::Help),
+            lexopt::Arg::Long(_) | lexopt::Arg::Short(_) | lexopt::Arg::Value(_) => {
+                return Err(words(argument.unexpected()));
+            }
+        }
+    }
+    Ok(Action::Lint { options, json })
 }
 
 #[cfg(test)]
@@ -292,6 +321,8 @@ mod tests {
         let line = ["proxy", "--listen=:80", "--to", "a:1", "--print-config", "--to", "b:2"];
         assert_eq!(read(&line), Ok(proxy));
         assert_eq!(read(&["demo"]), Ok(Action::Demo { listen: vec![], print_config: false }));
+        let lint = Action::Lint { options: options(|o| o.conf = Some("a.conf".into())), json: true };
+        assert_eq!(read(&["lint", "-c", "a.conf", "--json"]), Ok(lint));
         assert_eq!(read(&["help"]), Ok(Action::Help));
         assert_eq!(read(&["demo", "--help"]), Ok(Action::Help));
     }
@@ -312,6 +343,7 @@ mod tests {
             (&["foo"], "invalid option: \"foo\"; \"ringgate help\" lists the subcommands"),
             (&["proxy"], "proxy: at least one --to ADDRESS is needed"),
             (&["demo", "--to", "x"], "demo: invalid option '--to'"),
+            (&["lint", "x"], "lint: unexpected argument \"x\""),
             (&["proxy", "--to"], "missing argument for option '--to'"),
         ];
         for (line, expected) in table {

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`cli`] (what was asked) → [`paths`] (where things are) → [`conf`] (nginx.conf) → [`load`] and
 //! [`site`] (what a process needs of it) → [`run`] (from a loaded configuration to a serving process) → [`signal`] and
-//! [`reload`] (what happens to that process). [`quick`] and [`demo`] need no configuration file: they write one and run
+//! [`reload`] (what happens to that process). [`lint`] only reads a configuration and gives advice. [`quick`] and [`demo`] need no configuration file: they write one and run
 //! it.
 
 pub mod cli;
@@ -10,6 +10,7 @@ pub mod conf;
 pub mod control;
 pub mod daemon;
 pub mod demo;
+pub mod lint;
 pub mod load;
 pub mod paths;
 pub mod pidfile;
@@ -49,6 +50,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
             ExitCode::SUCCESS
         }
         Action::Test { options, dump, version } => test::test(&options, dump, version),
+        Action::Lint { options, json } => lint::run(&options, json),
         Action::Signal(options, signal) => send(&options, signal),
         Action::Serve(options) => {
             let source = ConfSource::from_options(&options);

@@ -10,7 +10,7 @@ use proxy_core::config::{Config, LogSink};
 use crate::cli::Options;
 use crate::conf;
 use crate::conf::diagnostic::{self, Diagnostic, Severity};
-use crate::conf::include::{Disk, Files, Memory};
+use crate::conf::include::{self, Disk, Files, Loaded, Memory};
 use crate::conf::lower::resolve::name_servers;
 use crate::conf::lower::{Environment, Lowered, ProcessSettings, Resolve};
 use crate::conf::span::Sources;
@@ -74,6 +74,12 @@ impl ConfSource {
     #[must_use]
     pub fn main(&self) -> &Path {
         &self.main
+    }
+
+    /// Reads the files without compiling them.
+    #[must_use]
+    pub fn read(&self) -> Loaded {
+        include::load(&*self.files, &self.main, self.globals.as_deref())
     }
 
     /// Where errors go that come before the configuration's own log is known.

@@ -117,6 +117,9 @@ ringgate: a reverse proxy that reads nginx.conf and runs it on io_uring.
                                   Several take turns
       --listen ADDRESS            where to listen (default :8080); may be repeated
       --print-config              print the nginx.conf that this stands for and exit
+  ringgate lint                   warn about what a configuration says that nobody means
+      -c FILE, -p PREFIX, -g TEXT the configuration, as for ringgate -t
+      --json                      the findings as a JSON list
   ringgate help                   this text
 ";
 

@@ -46,7 +46,6 @@ pub(super) struct Incoming {
 #[derive(Clone, Copy)]
 struct Armed {
     room: Room,
-    again: bool,
     cancelled: bool,
 }
 
@@ -137,7 +136,7 @@ impl Incoming {
     fn arm(&mut self) -> Step {
         let Some(room) = self.wanted else { return Step::Nothing };
         let again = self.calm >= CALM_READS;
-        self.armed = Some(Armed { room, again, cancelled: false });
+        self.armed = Some(Armed { room, cancelled: false });
         let how = if again { Arm::Again } else { Arm::Once { drained: self.drained } };
         Step::Arm { room, how }
     }
