@@ -9,7 +9,7 @@ use crate::proxies::{Kind, Proxy};
 use crate::report::{Results, Sample};
 use crate::shapes::{Shape, Traffic};
 use crate::upstream::Upstream;
-use crate::{Result, bulk, cpu, launch, plot, syscalls, wrk};
+use crate::{Result, bulk, cpu, h2load, launch, plot, syscalls, wrk};
 
 /// Before each measurement, so that caches and pools are as the proxy likes them.
 const WARM_UP: Duration = Duration::from_millis(150);
@@ -65,32 +65,46 @@ fn rounds(
     let mut lanes = Vec::new();
     for (kind, program) in programs {
         let proxy = Proxy::start(*kind, program, upstream.address)?;
-        let client = Client::open(proxy.address, shape, options.connections)?;
+        let client = match shape.traffic {
+            Traffic::Http2 => None,
+            Traffic::KeepAlive | Traffic::Churn | Traffic::Idle | Traffic::Download | Traffic::Upload => {
+                Some(Client::open(proxy.address, shape, options.connections)?)
+            }
+        };
         lanes.push((proxy, client));
     }
     for round in 0..options.rounds {
         for (proxy, client) in &mut lanes {
-            client.run(Until::Elapsed(WARM_UP))?;
-            let sample = measure(options, shape, proxy, client)?;
+            if let Some(client) = client {
+                client.run(Until::Elapsed(WARM_UP))?;
+            }
+            let sample = measure(options, shape, proxy, client.as_mut())?;
             results.samples.push(Sample { round, ..sample });
         }
     }
     for (proxy, client) in &mut lanes {
-        let counted = syscalls::count(&proxy.pids(), || Ok(client.run(Until::Elapsed(COUNTED))?.requests))?;
+        let counted = syscalls::count(&proxy.pids(), || match client {
+            Some(client) => Ok(client.run(Until::Elapsed(COUNTED))?.requests),
+            None => Ok(h2load::run(proxy.h2_address, shape, COUNTED)?.requests),
+        })?;
         results.calls.extend(counted.map(|calls| (shape.name, proxy.kind, calls)));
     }
     Ok(())
 }
 
-fn measure(options: &Options, shape: &Shape, proxy: &Proxy, client: &mut Client) -> Result<Sample> {
+fn measure(options: &Options, shape: &Shape, proxy: &Proxy, client: Option<&mut Client>) -> Result<Sample> {
     let pids = proxy.pids();
     let before = cpu::read(&pids);
-    let (requests, p50_us, p99_us) = match options.generator {
-        Generator::Own => {
+    let (requests, p50_us, p99_us) = match (options.generator, client) {
+        (_, None) => {
+            let said = h2load::run(proxy.h2_address, shape, options.length)?;
+            (said.requests, said.p50_us, said.p99_us)
+        }
+        (Generator::Own, Some(client)) => {
             let done = client.run(Until::Elapsed(options.length))?;
             (done.requests, done.latency_us(0.5), done.latency_us(0.99))
         }
-        Generator::Wrk => {
+        (Generator::Wrk, Some(_)) => {
             let said = wrk::run(proxy.address, shape, options.connections, options.length)?;
             (said.requests, said.p50_us, said.p99_us)
         }
@@ -114,7 +128,7 @@ fn bulk_rounds(
             let passed = match shape.traffic {
                 Traffic::Download => bulk::download(&proxy, shape, options.mebibytes)?,
                 Traffic::Upload => bulk::upload(&proxy, shape, options.mebibytes)?,
-                Traffic::Idle | Traffic::KeepAlive | Traffic::Churn => {
+                Traffic::Idle | Traffic::KeepAlive | Traffic::Churn | Traffic::Http2 => {
                     bulk::idle(&proxy, shape, options.idle)?
                 }
             };

@@ -22,6 +22,7 @@ mod bulk;
 mod client;
 mod compare;
 mod cpu;
+mod h2load;
 mod launch;
 mod plot;
 mod proxies;

@@ -72,6 +72,8 @@ pub(crate) struct Proxy {
     pub(crate) kind: Kind,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it listens for HTTP/2, if it speaks it without TLS.
+    pub(crate) h2_address: SocketAddr,
     guard: Guard,
     directory: TempDir,
 }
@@ -80,13 +82,13 @@ impl Proxy {
     /// Starts `program` in front of `upstream` and waits until it accepts connections.
     pub(crate) fn start(kind: Kind, program: &Path, upstream: SocketAddr) -> Result<Self> {
         let directory = TempDir::new(kind.name())?;
-        let address = free_address()?;
+        let (address, h2_address) = free_addresses()?;
         let root = directory.path();
         let mut command = launch::command(PROXY_CORE, program)?;
         match kind {
             Kind::Nginx | Kind::Ringgate => {
                 let file = root.join("nginx.conf");
-                fs::write(&file, nginx_conf(root, address, upstream))?;
+                fs::write(&file, nginx_conf(root, address, h2_address, upstream))?;
                 command.arg("-p").arg(root).arg("-c").arg(file).args(["-g", "daemon off;"]);
             }
             Kind::Haproxy => {
@@ -97,7 +99,7 @@ impl Proxy {
         }
         let said = fs::File::create(root.join("said"))?;
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
-        let mut proxy = Self { kind, address, guard: Guard(command.spawn()?), directory };
+        let mut proxy = Self { kind, address, h2_address, guard: Guard(command.spawn()?), directory };
         proxy.wait_ready()?;
         Ok(proxy)
     }
@@ -123,13 +125,14 @@ impl Proxy {
     }
 }
 
-/// A loopback port that the system says is free.
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+/// Two loopback ports that the system says are free.
+fn free_addresses() -> Result<(SocketAddr, SocketAddr)> {
+    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok((one.local_addr()?, other.local_addr()?))
 }
 
 /// The one file that nginx and ringgate both read: what a site behind a proxy ordinarily has.
-fn nginx_conf(root: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
+fn nginx_conf(root: &Path, address: SocketAddr, h2_address: SocketAddr, upstream: SocketAddr) -> String {
     let root = root.display();
     // A process that changes its user no longer hears of its parent's death (prctl(2)), and would outlive a killed bench.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
@@ -159,6 +162,7 @@ http {{
     }}
     server {{
         listen {address} backlog=4096;
+        listen {h2_address} http2 backlog=4096;
         server_name bench.local;
         location / {{ proxy_pass http://backend; }}
         location /logged/ {{ access_log {root}/logs/access.log combined; proxy_pass http://backend; }}

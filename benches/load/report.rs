@@ -96,7 +96,7 @@ impl Results {
     /// One shape: a line for each proxy. Medians, except that `low` is the lowest decile.
     pub(crate) fn table(&self, shape: &Shape) -> String {
         let (unit, memory) = match shape.traffic {
-            Traffic::KeepAlive | Traffic::Churn => ("request", "RSS MiB"),
+            Traffic::KeepAlive | Traffic::Churn | Traffic::Http2 => ("request", "RSS MiB"),
             Traffic::Idle => ("connection", "growth MiB"),
             Traffic::Download | Traffic::Upload => ("MiB", "growth MiB"),
         };

@@ -9,6 +9,8 @@ pub(crate) enum Traffic {
     KeepAlive,
     /// A new connection for each request, `Connection: close`.
     Churn,
+    /// Many requests at a time on a few HTTP/2 connections, by h2load.
+    Http2,
     /// Many connections that asked once and then stay silent.
     Idle,
     /// One large reply.
@@ -37,13 +39,14 @@ const fn keep_alive(name: &'static str, target: &'static str) -> Shape {
 }
 
 /// Every shape, in the order in which `--shape all` runs them.
-pub(crate) static ALL: [Shape; 10] = [
+pub(crate) static ALL: [Shape; 11] = [
     Shape { default: true, ..keep_alive("small", "/sized/128") },
     Shape { default: true, ..keep_alive("10k", "/sized/10240") },
     Shape { default: true, ..keep_alive("64k", "/sized/65536") },
     keep_alive("1m", "/sized/1048576"),
     keep_alive("chunked", "/chunked/10240"),
     Shape { traffic: Traffic::Churn, ..keep_alive("churn", "/sized/128") },
+    Shape { traffic: Traffic::Http2, haproxy: false, ..keep_alive("h2", "/sized/128") },
     // HAProxy logs to syslog only.
     Shape { haproxy: false, ..keep_alive("logged", "/logged/128") },
     Shape { traffic: Traffic::Idle, ..keep_alive("idle", "/sized/128") },
@@ -69,6 +72,6 @@ pub(crate) fn by_names(names: &str) -> Result<Vec<&'static Shape>> {
 impl Shape {
     /// Whether it is measured in alternating rounds of requests.
     pub(crate) fn is_rounds(&self) -> bool {
-        matches!(self.traffic, Traffic::KeepAlive | Traffic::Churn)
+        matches!(self.traffic, Traffic::KeepAlive | Traffic::Churn | Traffic::Http2)
     }
 }

@@ -51,7 +51,7 @@ fn parse(text: &str) -> Option<Said> {
 }
 
 /// `1.23ms` in microseconds; wrk writes us, ms and s.
-fn microseconds(text: &str) -> Option<f64> {
+pub(crate) fn microseconds(text: &str) -> Option<f64> {
     let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
     units.iter().find_map(|(unit, scale)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * scale))
 }

@@ -229,21 +229,37 @@ fn post(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     frame(1, 4, stream, &block("POST", path, more))
 }
 
-#[test]
-fn frames_and_their_answers() {
-    let many = |one: &[u8], times: usize| one.repeat(times);
-    let requests = |path: &str, ids: &[u32]| ids.iter().flat_map(|id| get(*id, path)).collect::<Vec<_>>();
-    let window = |stream, bytes: u32| frame(8, 0, stream, &bytes.to_be_bytes());
-    let setting =
-        |id: u16, value: u32| frame(4, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
-    let cut = |flags, block: &[u8], parts: usize| {
-        let mut out = frame(1, 1, 1, &block[..1]);
-        (0..parts).for_each(|_| out.extend(frame(9, 0, 1, b"")));
-        out.extend(frame(9, flags, 1, &block[1..]));
-        out
-    };
-    let long = &*"y".repeat(250);
-    let table: Vec<(&str, Vec<u8>, &str)> = vec![
+/// A case's name, what the client says, and what it hears.
+type Case = (&'static str, Vec<u8>, &'static str);
+
+fn window(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(8, 0, stream, &bytes.to_be_bytes())
+}
+
+fn setting(id: u16, value: u32) -> Vec<u8> {
+    frame(4, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
+}
+
+fn requests(path: &str, ids: &[u32]) -> Vec<u8> {
+    ids.iter().flat_map(|id| get(*id, path)).collect()
+}
+
+/// A request whose block goes on for so many empty CONTINUATION frames and one that ends it.
+fn cut(block: &[u8], parts: usize) -> Vec<u8> {
+    let mut out = frame(1, 1, 1, &block[..1]);
+    (0..parts).for_each(|_| out.extend(frame(9, 0, 1, b"")));
+    out.extend(frame(9, 4, 1, &block[1..]));
+    out
+}
+
+/// So many requests, each given up at once.
+fn given_up(times: u32) -> Vec<u8> {
+    (0..times).flat_map(|n| [get(2 * n + 1, "/up"), frame(3, 0, 2 * n + 1, &[0; 4])].concat()).collect()
+}
+
+/// Requests and what is no request.
+fn plain() -> Vec<Case> {
+    vec![
         ("a request", get(1, "/"), "H1:200 D1:5. "),
         ("no body", get(1, "/empty"), "H1:204. "),
         ("HEAD", frame(1, 5, 1, &block("HEAD", "/", &[])), "H1:200. "),
@@ -258,7 +274,7 @@ fn frames_and_their_answers() {
             frame(1, 0x2d, 1, &[&[2, 0, 0, 0, 0, 9][..], &block("GET", "/", &[]), b"__"].concat()),
             "H1:200 D1:5. ",
         ),
-        ("CONTINUATION", cut(4, &block("GET", "/", &[]), 3), "H1:200 D1:5. "),
+        ("CONTINUATION", cut(&block("GET", "/", &[]), 3), "H1:200 D1:5. "),
         ("a ping", frame(6, 0, 0, b"12345678"), "P "),
         (
             "PRIORITY_UPDATE and unknown frames",
@@ -271,7 +287,13 @@ fn frames_and_their_answers() {
             [post(1, "/", &[]), frame(1, 5, 1, &field("x-t", "1"))].concat(),
             "H1:200 D1:5. ",
         ),
-        // Heads that are refused: the connection goes on.
+    ]
+}
+
+/// Heads that are refused: the connection goes on.
+fn refused_heads() -> Vec<Case> {
+    let long = &*"y".repeat(250);
+    vec![
         ("upper case", frame(1, 5, 1, &block("GET", "/", &[("X-A", "1")])), "H1:400 D1:159. "),
         ("connection", frame(1, 5, 1, &block("GET", "/", &[("connection", "close")])), "H1:400 D1:159. "),
         ("two hosts", frame(1, 5, 1, &block("GET", "/", &[("host", "b.test")])), "H1:400 D1:159. "),
@@ -287,7 +309,12 @@ fn frames_and_their_answers() {
             "H1:400 D1:159. ",
         ),
         ("too large a body", post(1, "/", &[("content-length", "5000")]), "H1:413 D1:185. R1=0 "),
-        // Errors of a stream.
+    ]
+}
+
+/// Errors of a stream.
+fn stream_errors() -> Vec<Case> {
+    vec![
         (
             "more than was announced",
             [post(1, "/up", &[("content-length", "2")]), frame(0, 0, 1, b"abc")].concat(),
@@ -303,7 +330,12 @@ fn frames_and_their_answers() {
         ("a window of 0", [get(1, "/up"), window(1, 0)].concat(), "R1=1 "),
         ("too large a window", [get(1, "/up"), window(1, 0x7fff_ffff)].concat(), "R1=3 "),
         ("too many streams", requests("/up", &[1, 3, 5, 7, 9]), "R9=7 "),
-        // Errors of the connection.
+    ]
+}
+
+/// Errors of the connection.
+fn connection_errors() -> Vec<Case> {
+    vec![
         ("an even stream", get(2, "/"), "G0=1 "),
         ("a stream again", [get(3, "/"), get(1, "/")].concat(), "G3=5 "),
         ("DATA on an idle stream", frame(0, 0, 1, b"a"), "G0=1 "),
@@ -322,7 +354,12 @@ fn frames_and_their_answers() {
             "G0=1 ",
         ),
         ("CONTINUATION alone", frame(9, 4, 1, b"\x82"), "G0=1 "),
-        // Windows.
+    ]
+}
+
+/// The client's windows.
+fn windows() -> Vec<Case> {
+    vec![
         ("a small window", [setting(4, 3), get(1, "/")].concat(), "A H1:200 D1:3 "),
         ("a window that grows", [setting(4, 3), get(1, "/"), window(1, 9)].concat(), "A H1:200 D1:5. "),
         (
@@ -330,35 +367,33 @@ fn frames_and_their_answers() {
             [setting(4, 3), get(1, "/"), setting(4, 4)].concat(),
             "A A H1:200 D1:4 ",
         ),
-        // Floods.
-        (
-            "resets within bounds",
-            (0..300)
-                .flat_map(|n| [get(2 * n + 1, "/up"), frame(3, 0, 2 * n + 1, &[0; 4])].concat())
-                .collect(),
-            "",
-        ),
-        (
-            "a rapid reset",
-            (0..301)
-                .flat_map(|n| [get(2 * n + 1, "/up"), frame(3, 0, 2 * n + 1, &[0; 4])].concat())
-                .collect(),
-            "G601=11 ",
-        ),
-        ("CONTINUATION within bounds", cut(4, &block("GET", "/", &[]), 15), "H1:200 D1:5. "),
-        ("a CONTINUATION flood", cut(4, &block("GET", "/", &[]), 16), "G0=11 "),
+    ]
+}
+
+/// Each just below its bound and just above it.
+fn floods() -> Vec<Case> {
+    vec![
+        ("resets within bounds", given_up(300), ""),
+        ("a rapid reset", given_up(301), "G601=11 "),
+        ("CONTINUATION within bounds", cut(&block("GET", "/", &[]), 15), "H1:200 D1:5. "),
+        ("a CONTINUATION flood", cut(&block("GET", "/", &[]), 16), "G0=11 "),
         (
             "a block that does not end",
             [frame(1, 1, 1, &[0; 16_000]), frame(9, 0, 1, &[0; 16_000])].concat(),
             "G0=11 ",
         ),
-        ("an empty DATA flood", [post(1, "/up", &[]), many(&frame(0, 0, 1, b""), 201)].concat(), "G1=11 "),
-        ("a WINDOW_UPDATE flood", many(&window(0, 1), 1001), "G0=11 "),
-        ("a PRIORITY flood", many(&frame(2, 0, 1, &[0; 5]), 1001), "G0=11 "),
-        ("an unknown flood", many(&frame(77, 0, 1, &[0; 5]), 1001), "G0=11 "),
-    ];
+        ("an empty DATA flood", [post(1, "/up", &[]), frame(0, 0, 1, b"").repeat(201)].concat(), "G1=11 "),
+        ("a WINDOW_UPDATE flood", window(0, 1).repeat(1001), "G0=11 "),
+        ("a PRIORITY flood", frame(2, 0, 1, &[0; 5]).repeat(1001), "G0=11 "),
+        ("an unknown flood", frame(77, 0, 1, &[0; 5]).repeat(1001), "G0=11 "),
+    ]
+}
+
+#[test]
+fn frames_and_their_answers() {
     let mut wrong = Vec::new();
-    for (name, said, expected) in table {
+    let cases = [plain(), refused_heads(), stream_errors(), connection_errors(), windows(), floods()];
+    for (name, said, expected) in cases.into_iter().flatten() {
         let mut world = World::greeted();
         world.say(&said);
         let heard = world.heard();
