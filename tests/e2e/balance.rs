@@ -368,3 +368,24 @@ fn a_retry_budget_ends_retries() {
     };
     assert_eq!(["", "retry_budget 10% min=1;", "retry_budget 0% min=0;"].map(errors), [0, 0, 5]);
 }
+
+/// A reload that adds a server: it is used, and what is known of the others stays known.
+#[test]
+fn a_reload_adds_a_server_and_forgets_no_failure() {
+    let dead = crate::harness::free_port();
+    let servers = servers();
+    let group = |more: &str| format!("server 127.0.0.1:{dead} fail_timeout=1h; server @A@; {more}");
+    let proxy = Ringgate::start(&conf(&servers, &group("")));
+    assert_eq!(order(&proxy, 6), "aaaaaa");
+    proxy.wait_for("error.log", "connect() failed", 1);
+    proxy.rewrite(&conf(&servers, &group("server @B@ weight=2;")));
+    proxy.signal("HUP");
+    eventually("the new server", || order(&proxy, 3).contains('b').then_some(()));
+    let after = order(&proxy, 30);
+    assert_eq!((after.matches('a').count(), after.matches('b').count()), (10, 20), "{after}");
+    assert_eq!(
+        proxy.read("error.log").matches("connect() failed").count(),
+        1,
+        "it is still known to be dead"
+    );
+}
