@@ -174,15 +174,27 @@ impl Worker {
 
     /// Finds the exchange of a connection or a stream, lets `act` tell it something, and drives its connection.
     fn with_exchange(&mut self, id: ConnId, act: impl FnOnce(&mut Exchange, &mut Link, &mut Context)) {
+        self.with_exchange_if(id, |exchange, link, ctx| {
+            act(exchange, link, ctx);
+            true
+        });
+    }
+
+    /// As [`with_exchange`](Self::with_exchange), but it is driven only where `act` says that something has happened: to
+    /// be driven renews deadlines.
+    fn with_exchange_if(
+        &mut self,
+        id: ConnId,
+        act: impl FnOnce(&mut Exchange, &mut Link, &mut Context) -> bool,
+    ) {
         if let Some(Conn::Stream { client, id: stream }) = self.ctx.conns.get(id.0) {
             let stream = *stream;
             return self.with_client(*client, |client, ctx| client.drive_stream(stream, id, act, ctx));
         }
         self.with_client(id, |client, ctx| {
-            if let Some(exchange) = &mut client.exchange {
-                act(exchange, &mut client.link, ctx);
+            if client.exchange.as_mut().is_none_or(|exchange| act(exchange, &mut client.link, ctx)) {
+                client.drive(ctx);
             }
-            client.drive(ctx);
         });
     }
 
@@ -255,11 +267,13 @@ impl Worker {
     }
 
     fn expire_upstream(&mut self, id: ConnId, client: ConnId, now: Instant) {
-        self.with_exchange(client, |exchange, link, ctx| {
-            let Some(conn) = exchange.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
-            if let Some(reason) = conn.link.deadline.fired(&mut ctx.timers, id, now) {
+        self.with_exchange_if(client, |exchange, link, ctx| {
+            let conn = exchange.proxy.conn.as_mut().filter(|conn| conn.link.id == id);
+            let fired = conn.and_then(|conn| conn.link.deadline.fired(&mut ctx.timers, id, now));
+            if let Some(reason) = fired {
                 exchange.handle_upstream_timeout(reason, link, ctx);
             }
+            fired.is_some()
         });
     }
 

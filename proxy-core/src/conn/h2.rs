@@ -76,18 +76,18 @@ impl ClientConn {
         }
     }
 
-    /// Tells a stream's exchange something, and drives the connection.
+    /// Tells a stream's exchange something, and drives the connection where `act` says that something has happened.
     pub(crate) fn drive_stream(
         &mut self,
         id: u32,
         key: ConnId,
-        act: impl FnOnce(&mut Exchange, &mut Link, &mut Context),
+        act: impl FnOnce(&mut Exchange, &mut Link, &mut Context) -> bool,
         ctx: &mut Context,
     ) {
         if let Some(h2) = &mut self.h2
             && let Some(stream) = h2.streams.find(id, key)
+            && act(&mut stream.exchange, &mut stream.link, ctx)
         {
-            act(&mut stream.exchange, &mut stream.link, ctx);
             h2.mark_ready(id);
             self.drive(ctx);
         }
