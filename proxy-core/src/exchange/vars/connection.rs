@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Answer, Env, always, number, seconds};
+use super::{Answer, Env, always, number, seconds, text};
 use crate::command::Address;
 use crate::config::Variable;
 use crate::exchange::Facts;
@@ -46,6 +46,26 @@ impl Facts {
                 },
                 Address::Unix(_) => always(&conn.client_text, out),
             },
+            Variable::RealipRemoteAddr => match &conn.replaced {
+                Some(replaced) => always(&replaced.text, out),
+                None => always(&conn.client_text, out),
+            },
+            Variable::RealipRemotePort => match &conn.replaced {
+                Some(replaced) if replaced.port > 0 => number(u64::from(replaced.port), out),
+                Some(_) => true,
+                None => port(&conn.peer.client, out),
+            },
+            Variable::ProxyProtocolAddr => text(conn.proxy.as_ref().map(|proxy| &*proxy.source), out),
+            Variable::ProxyProtocolPort => {
+                conn.proxy.as_ref().is_some_and(|proxy| number(u64::from(proxy.source_port), out))
+            }
+            Variable::ProxyProtocolServerAddr => text(conn.proxy.as_ref().map(|proxy| &*proxy.server), out),
+            Variable::ProxyProtocolServerPort => {
+                conn.proxy.as_ref().is_some_and(|proxy| number(u64::from(proxy.server_port), out))
+            }
+            Variable::ProxyProtocolTlv(tlv) => {
+                conn.proxy.as_ref().is_some_and(|proxy| proxy.write_tlv(*tlv, out))
+            }
             Variable::Connection => number(conn.number, out),
             Variable::ConnectionRequests => number(self.conn_requests, out),
             Variable::ConnectionTime => seconds(env.now.instant.millis_since(conn.accepted), out),
