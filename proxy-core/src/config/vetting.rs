@@ -29,14 +29,17 @@ pub struct Referers {
     /// Hosts in lower case, with how the path must begin.
     pub exact: HashMap<Box<[u8]>, Box<[u8]>>,
     /// `*.example.com` as `.example.com`, longest first.
-    pub suffixes: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub suffixes: Vec<HostMask>,
     /// `example.*` as `example.`, longest first.
-    pub prefixes: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub prefixes: Vec<HostMask>,
     /// The server's own names that are regexes: for the host.
     pub hosts: Vec<Regex>,
     /// `~`: for the URL behind its scheme.
     pub regexes: Vec<Regex>,
 }
+
+/// The end or the beginning of a host, and how the path must begin.
+pub type HostMask = (Box<[u8]>, Box<[u8]>);
 
 /// How a link proves that we made it.
 #[derive(Clone, Debug)]
