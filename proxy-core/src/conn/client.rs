@@ -141,7 +141,7 @@ impl ClientConn {
     }
 
     /// The server for what names none: the one that the handshake was made with, or the listener's default one.
-    fn default_server_id(&self, generation: &Generation) -> ServerId {
+    pub(super) fn default_server_id(&self, generation: &Generation) -> ServerId {
         let listener = self.listener.map(|id| id.0 as usize);
         let negotiated = self.facts.tls.as_ref().and_then(|tls| tls.server_in(generation, listener));
         negotiated.unwrap_or_else(|| self.listener_default(generation))
