@@ -9,6 +9,7 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::access::forwarded::text_of;
 use crate::command::{
     Address, CloseHow, Command, Completion, ConnId, FileId, ListenerId, Peer, Report, ResolveId,
 };
@@ -67,13 +68,20 @@ impl Worker {
             listener,
             accepted: now.instant,
             tls_port: ctx.generation.config.listeners.get(listener.0 as usize).is_some_and(|at| at.tls),
+            proxy: None,
+            replaced: None,
             tls: None,
         };
         let mut link = Link::new(id);
-        if facts.tls_port {
+        let listener = ctx.generation.config.listeners.get(listener.0 as usize);
+        let proxied = listener.is_some_and(|listener| listener.proxy_protocol);
+        if facts.tls_port && !proxied {
             link = link.with_tls(Session::accepting());
         }
         let mut client = Box::new(ClientConn::new(link, Rc::new(facts), now.instant));
+        if proxied {
+            client.expect_proxy_header();
+        }
         client.wait_first(ctx);
         self.put_back(id, client);
         id
@@ -360,7 +368,7 @@ impl Worker {
 /// `$remote_addr`
 fn client_text(address: &Address) -> Box<[u8]> {
     match address {
-        Address::Ip(address) => alloc::format!("{}", address.ip().to_canonical()).into_bytes().into(),
+        Address::Ip(address) => text_of(address.ip()),
         Address::Unix(_) => b"unix:".as_slice().into(),
     }
 }

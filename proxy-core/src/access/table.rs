@@ -8,6 +8,20 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// An address; unlike Rust, nginx lets the numbers of IPv4 begin with zeros.
+#[must_use]
+pub fn parse_ip(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    }
+    let mut octets = text.split('.').map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u8>().ok().filter(|_| digits)
+    });
+    let address = Ipv4Addr::new(octets.next()??, octets.next()??, octets.next()??, octets.next()??);
+    octets.next().is_none().then_some(IpAddr::V4(address))
+}
+
 /// A network: an address and how many of its leading bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cidr {

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::{LocationId, Template};
+use crate::access::forwarded::Proxies;
 use crate::access::table::AddressTable;
 use crate::command::Address;
 use crate::http::Method;
@@ -60,6 +61,28 @@ impl AccessRules {
             Address::Ip(address) => self.addresses.find(address.ip().to_canonical()),
         }
     }
+}
+
+/// `set_real_ip_from` and its kin: whose word is taken for who the client is.
+#[derive(Clone, Debug)]
+pub struct RealIp {
+    /// `set_real_ip_from`
+    pub from: Proxies,
+    /// `real_ip_header`
+    pub header: RealIpHeader,
+    /// `real_ip_recursive`
+    pub recursive: bool,
+}
+
+/// Where the client's address stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RealIpHeader {
+    /// In X-Forwarded-For: the last one that is no proxy of ours.
+    XForwardedFor,
+    /// In the first field of this name.
+    Field(Box<[u8]>),
+    /// In the PROXY protocol's header.
+    ProxyProtocol,
 }
 
 /// `limit_except`: what other methods than these meet.

@@ -161,6 +161,8 @@ impl Default for Location {
             auto_redirect: false,
             rewrite: Box::default(),
             access: None,
+            real_ip: None,
+            vetting: None,
             limit_except: None,
             content: Content::Files,
             try_files: None,

@@ -3,7 +3,10 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Proxy, RewriteOp, Template};
+use super::{
+    Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Proxy, RealIp, RewriteOp, Template,
+    Vetting,
+};
 
 /// Where something stands in the configuration text, for `explain`, logs and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,10 @@ pub struct Location {
     pub rewrite: Box<[RewriteOp]>,
     /// What the access phase asks; none where it asks nothing.
     pub access: Option<Arc<Access>>,
+    /// Whose word is taken for who the client is.
+    pub real_ip: Option<Arc<RealIp>>,
+    /// What variables that judge a request go by.
+    pub vetting: Option<Arc<Vetting>>,
     /// `limit_except`
     pub limit_except: Option<LimitExcept>,
     /// Who makes the reply.

@@ -23,6 +23,7 @@ mod template;
 mod tls;
 mod upstream;
 mod variable;
+mod vetting;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -30,7 +31,7 @@ use alloc::vec::Vec;
 
 use crate::command::ListenerId;
 
-pub use access::{Access, AccessRules, AuthBasic, LimitExcept, UserFilePath};
+pub use access::{Access, AccessRules, AuthBasic, LimitExcept, RealIp, RealIpHeader, UserFilePath};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
 pub use core_settings::{
     AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget,
@@ -63,6 +64,7 @@ pub use upstream::{
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;
 pub use variable::{Variable, VariableName};
+pub use vetting::{Geo, Referers, SecureLink, SplitClients, Vetting};
 
 macro_rules! index {
     ($($(#[$doc:meta])* $name:ident;)*) => {
@@ -87,6 +89,10 @@ index! {
     ResolverId;
     /// A place in [`Config::maps`].
     MapId;
+    /// A place in [`Config::geos`].
+    GeoId;
+    /// A place in [`Config::splits`].
+    SplitId;
     /// A place in [`Config::slots`]: a variable that a request may set (`set`, a named capture).
     SlotId;
 }
@@ -118,6 +124,10 @@ pub struct Config {
     pub reads_counters: bool,
     /// The `map` blocks.
     pub maps: Vec<Map>,
+    /// The `geo` blocks.
+    pub geos: Vec<Geo>,
+    /// The `split_clients` blocks.
+    pub splits: Vec<SplitClients>,
     /// The names of the variables that a request may set, for messages.
     pub slots: Vec<Box<str>>,
     /// The host name of this machine (`$hostname`), lower case.

@@ -2,7 +2,8 @@
 
 use alloc::boxed::Box;
 
-use super::{MapId, SlotId};
+use super::{GeoId, MapId, SlotId, SplitId};
+use crate::access::proxy_protocol::Tlv;
 
 macro_rules! variables {
     ($($id:ident = $name:literal;)*) => {
@@ -16,10 +17,16 @@ macro_rules! variables {
             Slot(SlotId),
             /// A `map`'s.
             Map(MapId),
+            /// A `geo`'s.
+            Geo(GeoId),
+            /// A `split_clients`'.
+            Split(SplitId),
             /// `$arg_NAME`: the first argument of this name, compared without regard to case; as it was sent.
             Arg(Box<[u8]>),
             /// `$cookie_NAME`
             Cookie(Box<[u8]>),
+            /// `$proxy_protocol_tlv_NAME`
+            ProxyProtocolTlv(Tlv),
             /// `$http_NAME`: a request field; the name in lower case with dashes.
             Http(Box<[u8]>),
             /// `$sent_http_NAME`: a field of the reply as the client gets it.
@@ -63,6 +70,7 @@ variables! {
     Host = "host";
     Hostname = "hostname";
     Https = "https";
+    InvalidReferer = "invalid_referer";
     IsArgs = "is_args";
     IsRequestPort = "is_request_port";
     LimitConnStatus = "limit_conn_status";
@@ -75,7 +83,13 @@ variables! {
     ProxyAddXForwardedFor = "proxy_add_x_forwarded_for";
     ProxyHost = "proxy_host";
     ProxyPort = "proxy_port";
+    ProxyProtocolAddr = "proxy_protocol_addr";
+    ProxyProtocolPort = "proxy_protocol_port";
+    ProxyProtocolServerAddr = "proxy_protocol_server_addr";
+    ProxyProtocolServerPort = "proxy_protocol_server_port";
     QueryString = "query_string";
+    RealipRemoteAddr = "realip_remote_addr";
+    RealipRemotePort = "realip_remote_port";
     RealpathRoot = "realpath_root";
     RemoteAddr = "remote_addr";
     RemotePort = "remote_port";
@@ -92,6 +106,8 @@ variables! {
     RequestTime = "request_time";
     RequestUri = "request_uri";
     Scheme = "scheme";
+    SecureLink = "secure_link";
+    SecureLinkExpires = "secure_link_expires";
     ServerAddr = "server_addr";
     ServerName = "server_name";
     ServerPort = "server_port";
@@ -155,6 +171,9 @@ impl Variable {
         }
         if let Some((_, known)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
             return VariableName::Known(known.clone());
+        }
+        if let Some(tlv) = name.strip_prefix("proxy_protocol_tlv_").and_then(Tlv::by_name) {
+            return VariableName::Known(Self::ProxyProtocolTlv(tlv));
         }
         Self::with_prefix(name).map_or(VariableName::Custom, VariableName::Known)
     }

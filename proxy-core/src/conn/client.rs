@@ -9,6 +9,7 @@
 //!              └── HTTP/2's preface ─► Http2 ───────┘
 //!
 //! accept on a TLS port ─► Handshake ─► Waiting
+//! accept on a port with the PROXY protocol ─► ProxyHeader ─► Handshake or Waiting
 //! ```
 
 use alloc::boxed::Box;
@@ -58,6 +59,7 @@ pub(crate) struct ClientConn {
 /// Where a connection stands; see the drawing above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    ProxyHeader,
     Handshake,
     Waiting,
     ReadingHead,
@@ -91,6 +93,11 @@ impl ClientConn {
     pub(crate) fn drive(&mut self, ctx: &mut Context) {
         loop {
             match self.state {
+                State::ProxyHeader => {
+                    if !self.read_proxy_header(ctx) {
+                        break;
+                    }
+                }
                 State::Handshake => {
                     if !self.handshake(ctx) {
                         break;
@@ -134,7 +141,7 @@ impl ClientConn {
     }
 
     /// The server for what names none: the one that the handshake was made with, or the listener's default one.
-    fn default_server_id(&self, generation: &Generation) -> ServerId {
+    pub(super) fn default_server_id(&self, generation: &Generation) -> ServerId {
         let listener = self.listener.map(|id| id.0 as usize);
         let negotiated = self.facts.tls.as_ref().and_then(|tls| tls.server_in(generation, listener));
         negotiated.unwrap_or_else(|| self.listener_default(generation))
@@ -423,7 +430,9 @@ impl ClientConn {
             ctx.spare_exchange(exchange);
         } else {
             match self.state {
-                State::Handshake | State::Waiting | State::Http2 | State::Lingering => ctx.tally.waiting -= 1,
+                State::ProxyHeader | State::Handshake | State::Waiting | State::Http2 | State::Lingering => {
+                    ctx.tally.waiting -= 1
+                }
                 State::ReadingHead => ctx.tally.reading -= 1,
                 State::Exchanging | State::Closed => {}
             }
@@ -450,7 +459,10 @@ impl ClientConn {
     pub(super) fn waits(&self) -> bool {
         match &self.h2 {
             Some(h2) => h2.is_idle() && !self.link.has_input(),
-            None => matches!(self.state, State::Waiting | State::Handshake) && !self.link.has_input(),
+            None => {
+                matches!(self.state, State::Waiting | State::Handshake | State::ProxyHeader)
+                    && !self.link.has_input()
+            }
         }
     }
 }

@@ -89,6 +89,17 @@ impl Link {
         Self { tls: Some(Box::new(session)), ..self }
     }
 
+    /// From here on there is TLS between the bytes here and those on the wire, these first ones included.
+    pub(crate) fn start_tls(&mut self, session: Session, first: &Chunk, ctx: &mut Context) {
+        self.tls = Some(Box::new(session));
+        for part in first.chunks(ctx.pools.small.block_bytes().max(1)) {
+            let mut buf = ctx.pools.small.take();
+            let fits = buf.try_extend(part);
+            debug_assert!(fits, "a part is as large as a block at the most");
+            self.handle_records(buf, ctx);
+        }
+    }
+
     /// The TLS session.
     pub(crate) fn tls(&mut self) -> Option<&mut Session> {
         self.tls.as_deref_mut()

@@ -12,6 +12,7 @@ pub(crate) mod link;
 pub(crate) mod name_server;
 pub(crate) mod pace;
 pub(crate) mod port;
+mod proxy_header;
 pub(crate) mod upstream;
 
 pub(crate) use client::ClientConn;

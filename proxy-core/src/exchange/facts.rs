@@ -12,9 +12,10 @@ use core::cell::RefCell;
 use rustls::pki_types::CertificateDer;
 use smallvec::SmallVec;
 
+use crate::access::proxy_protocol::ProxyHeader;
 use crate::buf::Chunk;
 use crate::command::{Address, ListenerId, Peer};
-use crate::config::{LocationId, MapId, ServerId, SlotId};
+use crate::config::{GeoId, LocationId, MapId, ServerId, SlotId, SplitId};
 use crate::http::{RequestHead, ResponseHead, Status};
 use crate::route::{Captures, Normalised, Regex};
 use crate::time::Instant;
@@ -36,8 +37,21 @@ pub struct ConnFacts {
     pub accepted: Instant,
     /// Whether it came to a TLS port.
     pub tls_port: bool,
+    /// What the PROXY protocol's header said.
+    pub proxy: Option<Box<ProxyHeader>>,
+    /// The client's own address, where realip has put another one in its place.
+    pub replaced: Option<Box<Replaced>>,
     /// What TLS agreed on.
     pub tls: Option<Box<TlsFacts>>,
+}
+
+/// The address that a request came from, where that is a proxy's.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// `$realip_remote_addr`
+    pub text: Box<[u8]>,
+    /// `$realip_remote_port`; 0 for a Unix socket.
+    pub port: u16,
 }
 
 /// What is known of a client's TLS once the handshake is complete.
@@ -235,6 +249,12 @@ impl Facts {
 pub enum Nested {
     /// A `map`.
     Map(MapId),
+    /// A `geo`.
+    Geo(GeoId),
+    /// A `split_clients`.
+    Split(SplitId),
+    /// `secure_link` or `secure_link_md5`
+    SecureLink,
     /// `root` or `alias`.
     Root,
     /// `limit_rate`

@@ -35,6 +35,7 @@ pub(crate) mod phases;
 pub(crate) mod preaccess;
 pub(crate) mod proxy;
 mod rate;
+mod real_ip;
 pub(crate) mod redirect;
 pub(crate) mod reply_body;
 pub(crate) mod reply_head;

@@ -22,6 +22,9 @@ impl Exchange {
     pub(crate) fn run_phases(&mut self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         self.enter_server_level(&generation);
+        if !self.internal {
+            self.find_real_ip(&generation);
+        }
         self.facts.valid_location = true;
         self.rewrite_server(&generation, link, ctx);
     }
@@ -88,6 +91,7 @@ impl Exchange {
 
     /// The rewrite directives have had their say: the limits, then the access phase.
     pub(crate) fn after_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
+        self.find_real_ip(generation);
         if self.run_preaccess(generation, link, ctx) {
             self.begin_access(generation, link, ctx);
         }

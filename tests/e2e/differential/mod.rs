@@ -58,6 +58,7 @@ files! {
     limits
     logs
     proxy
+    realip
     redirects
     routing
     status
@@ -65,6 +66,7 @@ files! {
     upgrade
     upstreams
     uri
+    vetting
 }
 
 fn directory() -> PathBuf {

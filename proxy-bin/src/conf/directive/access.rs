@@ -52,4 +52,51 @@ pub(super) const ENTRIES: &[Entry] = &[
     )
     .structure()
     .with_body(Body::Block(C::LIMIT_EXCEPT)),
+    Entry::new(
+        "set_real_ip_from",
+        C::HSL,
+        A::ONE,
+        "A proxy, by address, network or name, or `unix:`, that may say who the client is.",
+    )
+    .real_ip(lower::real_ip::from)
+    .repeats(),
+    Entry::new(
+        "real_ip_header",
+        C::HSL,
+        A::ONE,
+        "Where it says so: a field, or `proxy_protocol`. Default: X-Real-IP.",
+    )
+    .real_ip(|level, call| {
+        level.header = Some(lower::real_ip::header(call));
+        Ok(())
+    }),
+    Entry::new(
+        "real_ip_recursive",
+        C::HSL,
+        A::FLAG,
+        "Whether proxies that are named by others are believed in turn. Default: off.",
+    )
+    .real_ip(|level, call| store(&mut level.recursive, call.first().flag())),
+    Entry::new(
+        "valid_referers",
+        C::SERVER.or(C::LOCATION),
+        A::MORE1,
+        "The referers that leave $invalid_referer empty.",
+    )
+    .vetting(lower::vetting::valid_referers)
+    .repeats(),
+    Entry::new("secure_link", C::HSL, A::ONE, "Where a link's hash and its time stand.")
+        .vetting(|level, call| store(&mut level.link, call.template(0))),
+    Entry::new("secure_link_md5", C::HSL, A::ONE, "What is hashed for it.")
+        .vetting(|level, call| store(&mut level.md5, call.template(0))),
+    Entry::new(
+        "secure_link_secret",
+        C::LOCATION,
+        A::ONE,
+        "A secret word, for links of the form /prefix/hash/link.",
+    )
+    .vetting(|level, call| {
+        level.secret = Some(call.first().arg.bytes.as_slice().into());
+        Ok(())
+    }),
 ];

@@ -38,8 +38,10 @@ use super::lower::level::Own;
 use super::lower::limits::LimitLevel;
 use super::lower::process::ProcessLevel;
 use super::lower::proxy::ProxyLevel;
+use super::lower::real_ip::RealIpLevel;
 use super::lower::server::ServerLevel;
 use super::lower::upstream::UpstreamLevel;
+use super::lower::vetting::VettingLevel;
 use super::value::Parsed;
 
 /// One directive in the contexts that give it one meaning.
@@ -82,6 +84,10 @@ pub enum Effect {
     Own(Store<Own>),
     /// Who may ask.
     Access(Store<AccessLevel>),
+    /// Who the client is.
+    RealIp(Store<RealIpLevel>),
+    /// What judges a request.
+    Vetting(Store<VettingLevel>),
     /// Access logs.
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
@@ -182,6 +188,14 @@ impl Entry {
 
     const fn access(self, store: Store<AccessLevel>) -> Self {
         self.effect(Effect::Access(store))
+    }
+
+    const fn real_ip(self, store: Store<RealIpLevel>) -> Self {
+        self.effect(Effect::RealIp(store))
+    }
+
+    const fn vetting(self, store: Store<VettingLevel>) -> Self {
+        self.effect(Effect::Vetting(store))
     }
 
     const fn log(self, store: Store<Option<Vec<AccessLog>>>) -> Self {

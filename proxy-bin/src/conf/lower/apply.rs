@@ -35,6 +35,8 @@ pub fn level(cx: &mut Context<'_>, checked: &Checked<'_>, place: Place<'_>, leve
         Effect::Server(effect) => effect(&mut level.server, &mut call),
         Effect::Own(effect) => effect(&mut level.own, &mut call),
         Effect::Access(effect) => effect(level.access.get_or_insert_default(), &mut call),
+        Effect::RealIp(effect) => effect(level.real_ip.get_or_insert_default(), &mut call),
+        Effect::Vetting(effect) => effect(level.vetting.get_or_insert_default(), &mut call),
         Effect::Log(effect) => effect(&mut level.access_logs, &mut call),
         Effect::Shared(effect) => effect(&mut call),
         Effect::Nothing | Effect::Structure | Effect::Process(_) | Effect::Upstream(_) => Ok(()),

@@ -1,8 +1,8 @@
 //! Networks as directives write them: `10.0.0.0/8`, `::1`, as nginx's `ngx_ptocidr`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use proxy_core::access::table::Cidr;
+use proxy_core::access::table::{Cidr, parse_ip};
 
 /// Every address.
 pub const ALL: [Cidr; 2] = [Cidr::V4(Ipv4Addr::UNSPECIFIED, 0), Cidr::V6(Ipv6Addr::UNSPECIFIED, 0)];
@@ -11,7 +11,7 @@ pub const ALL: [Cidr; 2] = [Cidr::V4(Ipv4Addr::UNSPECIFIED, 0), Cidr::V6(Ipv6Add
 pub fn parse(text: &str) -> Option<Cidr> {
     let (address, prefix) =
         text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let host = Cidr::host(address_of(address)?);
+    let host = Cidr::host(parse_ip(address)?);
     let Some(prefix) = prefix else { return Some(host) };
     let prefix = super::super::value::number(prefix).and_then(|prefix| u8::try_from(prefix).ok())?;
     match host {
@@ -19,19 +19,6 @@ pub fn parse(text: &str) -> Option<Cidr> {
         Cidr::V4(address, _) => Some(Cidr::V4(address, prefix)),
         Cidr::V6(address, _) => Some(Cidr::V6(address, prefix)),
     }
-}
-
-/// An address; unlike Rust, nginx lets the numbers of IPv4 begin with zeros.
-pub fn address_of(text: &str) -> Option<IpAddr> {
-    if text.contains(':') {
-        return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
-    }
-    let mut octets = text.split('.').map(|part| {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        part.parse::<u8>().ok().filter(|_| digits)
-    });
-    let address = Ipv4Addr::new(octets.next()??, octets.next()??, octets.next()??, octets.next()??);
-    octets.next().is_none().then_some(IpAddr::V4(address))
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RewriteOp, Server, ServerId,
+    Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RealIp, RewriteOp, Server, ServerId,
+    SplitClients, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -21,9 +22,11 @@ use super::level::{Level, OwnContent};
 use super::limits::LimitLevel;
 use super::listen::{self, Listen, Name};
 use super::proxy::{ProxyLevel, ProxyShared};
+use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
 use super::upstream::Upstreams;
-use super::{apply, location, logs, map, rewrite, upstream};
+use super::vetting::VettingLevel;
+use super::{apply, geo, location, logs, map, rewrite, split_clients, upstream};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::directive::Checked;
 use crate::conf::span::Span;
@@ -40,6 +43,10 @@ pub struct Http {
     pub locations: Vec<Location>,
     /// The maps, by id.
     pub maps: Vec<Map>,
+    /// The geo blocks, by id.
+    pub geos: Vec<Geo>,
+    /// The split_clients blocks, by id.
+    pub splits: Vec<SplitClients>,
 }
 
 /// Named locations by name.
@@ -74,6 +81,16 @@ impl<'a> Node<'a> {
     }
 }
 
+impl Node<'_> {
+    /// The server's names are known: they count in `valid_referers server_names` here and inside.
+    fn tell_names(&mut self, names: &[Name]) {
+        if let Some(vetting) = &mut self.level.vetting {
+            vetting.add_server_names(names);
+        }
+        self.locations.iter_mut().chain(&mut self.ifs).for_each(|inner| inner.tell_names(names));
+    }
+}
+
 /// The settings that hold at a level, all inheritance resolved.
 #[derive(Clone)]
 struct Settings {
@@ -87,13 +104,17 @@ struct Settings {
     limits_done: Option<Arc<Limits>>,
     access: Arc<AccessLevel>,
     access_done: Option<Arc<Access>>,
+    real_ip: Arc<RealIpLevel>,
+    real_ip_done: Option<Arc<RealIp>>,
+    vetting: Arc<VettingLevel>,
+    vetting_done: Option<Arc<Vetting>>,
     access_logs: Arc<[AccessLog]>,
     server: ServerLevel,
 }
 
 /// Lowers the block; `main_logs` are the top level's error logs.
 pub fn http(cx: &mut Context<'_>, block: &Checked<'_>, main_logs: &[ErrorLogRef]) -> Http {
-    let mut lower = Lower { cx, main_logs, next: 0, maps: Vec::new() };
+    let mut lower = Lower { cx, main_logs, next: 0, maps: Vec::new(), geos: Vec::new(), splits: Vec::new() };
     let mut level = Level::default();
     let mut servers = Vec::new();
     for child in &block.children {
@@ -101,6 +122,8 @@ pub fn http(cx: &mut Context<'_>, block: &Checked<'_>, main_logs: &[ErrorLogRef]
             "server" => servers.push(lower.server_node(child)),
             "upstream" => upstream::upstream(lower.cx, child),
             "map" => lower.map(child.directive),
+            "geo" => lower.geo(child.directive),
+            "split_clients" => lower.split_clients(child.directive),
             _ => apply::level(lower.cx, child, Place::NONE, &mut level),
         }
     }
@@ -113,6 +136,8 @@ struct Lower<'l, 'e> {
     main_logs: &'l [ErrorLogRef],
     next: u32,
     maps: Vec<(u32, Map)>,
+    geos: Vec<(u32, Geo)>,
+    splits: Vec<(u32, SplitClients)>,
 }
 
 impl Lower<'_, '_> {
@@ -127,6 +152,20 @@ impl Lower<'_, '_> {
         // nginx lets the last map of a name win.
         self.maps.retain(|(other, _)| *other != id.0);
         self.maps.push((id.0, map));
+    }
+
+    fn geo(&mut self, directive: &Directive) {
+        let Some(geo) = geo::geo(self.cx, directive) else { return };
+        let Some(id) = self.cx.variables.geo(&geo.name) else { return };
+        self.geos.retain(|(other, _)| *other != id.0);
+        self.geos.push((id.0, geo));
+    }
+
+    fn split_clients(&mut self, directive: &Directive) {
+        let Some(split) = split_clients::split_clients(self.cx, directive) else { return };
+        let Some(id) = self.cx.variables.split(&split.name) else { return };
+        self.splits.retain(|(other, _)| *other != id.0);
+        self.splits.push((id.0, split));
     }
 
     fn server_node<'a>(&mut self, block: &Checked<'a>) -> Node<'a> {
@@ -205,6 +244,8 @@ impl Lower<'_, '_> {
         let proxy = Arc::new(level.proxy.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());
+        let real_ip = Arc::new(level.real_ip.unwrap_or_default());
+        let vetting = Arc::new(level.vetting.unwrap_or_default());
         let access_logs = level.access_logs.unwrap_or_else(|| self.default_access_logs());
         Settings {
             core_done: Arc::new(core.finish(self.cx.env, self.main_logs)),
@@ -217,6 +258,10 @@ impl Lower<'_, '_> {
             limits,
             access_done: access.finish(),
             access,
+            vetting_done: vetting.finish(),
+            vetting,
+            real_ip_done: real_ip.finish(),
+            real_ip,
             access_logs: access_logs.into(),
             server: level.server,
         }
@@ -258,6 +303,16 @@ impl Lower<'_, '_> {
             settings.access_done = access.finish();
             settings.access = Arc::new(access);
         }
+        if let Some(mut real_ip) = level.real_ip.take() {
+            real_ip.inherit(&outer.real_ip);
+            settings.real_ip_done = real_ip.finish();
+            settings.real_ip = Arc::new(real_ip);
+        }
+        if let Some(mut vetting) = level.vetting.take() {
+            vetting.inherit(&outer.vetting);
+            settings.vetting_done = vetting.finish();
+            settings.vetting = Arc::new(vetting);
+        }
         if let Some(logs) = level.access_logs.take() {
             settings.access_logs = logs.into();
         }
@@ -275,6 +330,10 @@ impl Lower<'_, '_> {
         }
         locations.sort_by_key(|(id, _)| *id);
         http.locations = locations.into_iter().map(|(_, location)| location).collect();
+        self.geos.sort_by_key(|(id, _)| *id);
+        http.geos = self.geos.into_iter().map(|(_, geo)| geo).collect();
+        self.splits.sort_by_key(|(id, _)| *id);
+        http.splits = self.splits.into_iter().map(|(_, split)| split).collect();
         self.maps.sort_by_key(|(id, _)| *id);
         http.maps = self.maps.into_iter().map(|(_, map)| map).collect();
         http
@@ -296,6 +355,7 @@ impl Lower<'_, '_> {
         if names.is_empty() {
             names.push(Name::none());
         }
+        node.tell_names(&names);
         let rewrite = std::mem::take(&mut node.level.own.rewrite).into();
         let origin = self.cx.origin(node.directive.name.span);
         let root = node.id;
@@ -415,6 +475,8 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
         auto_redirect,
         rewrite: node.level.own.rewrite.into(),
         access: settings.access_done.clone(),
+        real_ip: settings.real_ip_done.clone(),
+        vetting: settings.vetting_done.clone(),
         limit_except: node.level.own.limit_except,
         content,
         try_files: node.level.own.try_files,

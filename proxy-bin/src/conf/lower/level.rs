@@ -10,7 +10,9 @@ use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
 use super::proxy::ProxyLevel;
 use super::proxy_pass::Pass;
+use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
+use super::vetting::VettingLevel;
 use crate::conf::value::{Parsed, number};
 
 /// A level: what is inherited by the levels inside it, and what is its own.
@@ -26,6 +28,10 @@ pub struct Level {
     pub limits: Option<LimitLevel>,
     /// Who may ask, likewise.
     pub access: Option<AccessLevel>,
+    /// Who the client is, likewise.
+    pub real_ip: Option<RealIpLevel>,
+    /// What judges a request, likewise.
+    pub vetting: Option<VettingLevel>,
     /// The access logs; an empty list is `off`.
     pub access_logs: Option<Vec<AccessLog>>,
     /// Limits on request heads.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proxy_core::command::Address;
-use proxy_core::config::{Listener, Server, ServerId};
+use proxy_core::config::{Listener, Referers, Server, ServerId};
 use proxy_core::route::{NameKind, ServerNamesBuilder};
 
 use super::address::{self, Endpoint};
@@ -50,6 +50,20 @@ pub struct Name {
 }
 
 impl Name {
+    /// Lets links from this name's pages pass (`valid_referers server_names`).
+    pub fn refer(&self, referers: &mut Referers) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let host = match &self.kind {
+            NameKind::Exact(name) => text(name),
+            NameKind::Suffix(name) => format!("*.{}", text(name)),
+            NameKind::SuffixOrSelf(name) => format!(".{}", text(name)),
+            NameKind::Prefix(name) => format!("{}.*", text(name)),
+            NameKind::Regex(regex) => return referers.hosts.push(regex.clone()),
+        };
+        // What is written in the directive itself counts, and what is no name at all does not.
+        let _ = super::vetting::insert(referers, &host, b"");
+    }
+
     /// The name of a server that has none.
     pub fn none() -> Self {
         Self { shown: Vec::new(), kind: NameKind::Exact(Box::default()), span: None, valid: true }

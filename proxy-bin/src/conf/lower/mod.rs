@@ -13,6 +13,7 @@ pub mod context;
 pub mod core;
 pub mod error_page;
 pub mod filter;
+pub mod geo;
 pub mod http;
 pub mod http2;
 pub mod level;
@@ -25,15 +26,18 @@ pub mod process;
 pub mod proxy;
 pub mod proxy_pass;
 pub mod proxy_rules;
+pub mod real_ip;
 pub mod resolve;
 pub mod resolver;
 pub mod rewrite;
 pub mod server;
+pub mod split_clients;
 pub mod template;
 pub mod tls;
 pub mod tls_values;
 pub mod upstream;
 pub mod variables;
+pub mod vetting;
 
 use std::collections::HashMap;
 
@@ -127,6 +131,8 @@ pub fn lower(
         limit_zones,
         reads_counters,
         maps: http.maps,
+        geos: http.geos,
+        splits: http.splits,
         slots,
         hostname: env.hostname.into(),
     };

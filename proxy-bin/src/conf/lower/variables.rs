@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use proxy_core::config::{MapId, SlotId, Variable, VariableName};
+use proxy_core::config::{GeoId, MapId, SlotId, SplitId, Variable, VariableName};
 
 use crate::conf::diagnostic::{Diagnostic, nearest};
 use crate::conf::span::Span;
@@ -20,19 +20,10 @@ const NOT_YET: &[&str] = &[
     "fastcgi_script_name",
     "gzip_ratio",
     "http3",
-    "invalid_referer",
     "memcached_key",
     "modern_browser",
     "msie",
-    "proxy_protocol_addr",
-    "proxy_protocol_port",
-    "proxy_protocol_server_addr",
-    "proxy_protocol_server_port",
     "quic",
-    "realip_remote_addr",
-    "realip_remote_port",
-    "secure_link",
-    "secure_link_expires",
     "slice_range",
     "tcpinfo_rcv_space",
     "tcpinfo_rttvar",
@@ -99,7 +90,7 @@ const COMMON: &[&str] = &[
 ];
 
 /// Names that begin like this belong to modules that ringgate does not have yet.
-const NOT_YET_PREFIXES: &[&str] = &["geoip_", "proxy_protocol_tlv_", "jwt_", "acme_"];
+const NOT_YET_PREFIXES: &[&str] = &["geoip_", "jwt_", "acme_"];
 
 #[derive(Debug)]
 struct Slot {
@@ -112,6 +103,8 @@ struct Slot {
 #[derive(Debug, Default)]
 pub struct Variables {
     maps: HashMap<String, MapId>,
+    geos: HashMap<String, GeoId>,
+    splits: HashMap<String, SplitId>,
     slots: Vec<Slot>,
     by_name: HashMap<String, SlotId>,
     /// Names that an unsupported directive would have defined: no second error about them.
@@ -135,8 +128,13 @@ impl Variables {
                         MapId(maps - 1)
                     });
                 }
-                ("geo" | "split_clients", Some(variable)) => {
-                    self.muted.insert(variable);
+                ("geo", Some(variable)) => {
+                    let next = GeoId(u32::try_from(self.geos.len()).unwrap_or(u32::MAX));
+                    self.geos.entry(variable).or_insert(next);
+                }
+                ("split_clients", Some(variable)) => {
+                    let next = SplitId(u32::try_from(self.splits.len()).unwrap_or(u32::MAX));
+                    self.splits.entry(variable).or_insert(next);
                 }
                 _ => {}
             }
@@ -162,11 +160,27 @@ impl Variables {
         self.maps.get(&name.to_ascii_lowercase()).copied()
     }
 
+    /// The number that a `geo` of this name has.
+    pub fn geo(&self, name: &str) -> Option<GeoId> {
+        self.geos.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// The number that a `split_clients` of this name has.
+    pub fn split(&self, name: &str) -> Option<SplitId> {
+        self.splits.get(&name.to_ascii_lowercase()).copied()
+    }
+
     /// What `$name` stands for.
     pub fn resolve(&mut self, name: &str, span: Option<Span>) -> Variable {
         let name = name.to_ascii_lowercase();
         if let Some(map) = self.maps.get(&name) {
             return Variable::Map(*map);
+        }
+        if let Some(geo) = self.geos.get(&name) {
+            return Variable::Geo(*geo);
+        }
+        if let Some(split) = self.splits.get(&name) {
+            return Variable::Split(*split);
         }
         if let VariableName::Known(variable) = Variable::lookup(&name) {
             self.reads_counters |= name.starts_with("connections_");
@@ -192,7 +206,7 @@ impl Variables {
     /// A `set` or a named capture defines `name`; `None` if nginx has a variable of that name that cannot be set.
     pub fn define(&mut self, name: &str) -> Option<SlotId> {
         let name = name.to_ascii_lowercase();
-        if matches!(Variable::lookup(&name), VariableName::Known(_)) || self.maps.contains_key(&name) {
+        if matches!(Variable::lookup(&name), VariableName::Known(_)) || self.is_block(&name) {
             return None;
         }
         let id = self.slot(&name);
@@ -200,6 +214,11 @@ impl Variables {
             slot.defined = true;
         }
         Some(id)
+    }
+
+    /// Whether a block of its own makes this variable.
+    fn is_block(&self, name: &str) -> bool {
+        self.maps.contains_key(name) || self.geos.contains_key(name) || self.splits.contains_key(name)
     }
 
     /// The slots' names, and an error for each variable that nothing defines.

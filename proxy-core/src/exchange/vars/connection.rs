@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Answer, Env, always, number, seconds};
+use super::{Answer, Env, always, number, seconds, text};
 use crate::command::Address;
 use crate::config::Variable;
 use crate::exchange::Facts;
@@ -58,6 +58,34 @@ impl Facts {
             Variable::Pid => number(u64::from(env.shared.pid()), out),
             // The kernel's estimate would be a question for the driver; no request is worth it.
             Variable::TcpInfoRtt => false,
+            _ => return self.proxied_value(variable, out),
+        })
+    }
+
+    /// What is known of the client besides the address that counts.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other families have the rest")]
+    fn proxied_value(&self, variable: &Variable, out: &mut Vec<u8>) -> Answer {
+        let conn = &*self.conn;
+        let header = conn.proxy.as_deref();
+        Some(match variable {
+            Variable::RealipRemoteAddr => match &conn.replaced {
+                Some(replaced) => always(&replaced.text, out),
+                None => always(&conn.client_text, out),
+            },
+            Variable::RealipRemotePort => match &conn.replaced {
+                Some(replaced) if replaced.port > 0 => number(u64::from(replaced.port), out),
+                Some(_) => true,
+                None => port(&conn.peer.client, out),
+            },
+            Variable::ProxyProtocolAddr => text(header.map(|proxy| &*proxy.source), out),
+            Variable::ProxyProtocolPort => {
+                header.is_some_and(|proxy| number(u64::from(proxy.source_port), out))
+            }
+            Variable::ProxyProtocolServerAddr => text(header.map(|proxy| &*proxy.server), out),
+            Variable::ProxyProtocolServerPort => {
+                header.is_some_and(|proxy| number(u64::from(proxy.server_port), out))
+            }
+            Variable::ProxyProtocolTlv(tlv) => header.is_some_and(|proxy| proxy.write_tlv(*tlv, out)),
             _ => return None,
         })
     }

@@ -55,6 +55,8 @@ impl Fixture {
             listener: ListenerId(0),
             accepted,
             tls_port: false,
+            proxy: None,
+            replaced: None,
             tls: None,
         };
         let mut facts = Facts::blank(Rc::new(conn));

@@ -9,6 +9,7 @@
 //! - [`fields`]: names with a parameter, `$http_NAME` and its kind;
 //! - [`tls`]: the client's TLS;
 //! - [`path`]: the file that a URI stands for;
+//! - [`vetting`]: `geo`, `split_clients`, and what judges a request;
 //! - [`map`]: values that are looked up by other values.
 
 mod connection;
@@ -18,6 +19,7 @@ mod path;
 mod request;
 mod tls;
 mod upstream;
+mod vetting;
 
 use alloc::vec::Vec;
 
@@ -83,6 +85,11 @@ impl Facts {
             }
             Variable::Slot(id) => self.slot_value(*id, out),
             Variable::Map(id) => self.map_value(*id, env, out),
+            Variable::Geo(id) => self.geo_value(*id, env, out),
+            Variable::Split(id) => self.split_value(*id, env, out),
+            Variable::InvalidReferer => self.invalid_referer(env, out),
+            Variable::SecureLink => self.secure_link(env, out),
+            Variable::SecureLinkExpires => self.secure_link_expires(env, out),
             Variable::DocumentRoot | Variable::RealpathRoot => self.write_root(env, out),
             Variable::RequestFilename => self.write_path(env, out),
             _ => return None,
