@@ -155,9 +155,10 @@ fn curl_sees_what_nginx_shows() {
 fn resumes(proxy: &Proxy, names: [&str; 2], version: &str) -> bool {
     let session = proxy.file("session").display().to_string();
     let talk = |name: &str, option: &str| {
+        // With -ign_eof it reads until the server closes.
         let script = format!(
-            "(printf 'GET / HTTP/1.0\\r\\n\\r\\n'; sleep 1) | openssl s_client -connect 127.0.0.1:{} -servername {name} \
-             {version} {option} {session} 2>/dev/null",
+            "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | openssl s_client -connect 127.0.0.1:{} -servername {name} \
+             -ign_eof {version} {option} {session} 2>/dev/null",
             proxy.port(0)
         );
         String::from_utf8_lossy(&Command::new("sh").args(["-c", &script]).output().unwrap().stdout)
@@ -211,4 +212,80 @@ fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     eventually("the stranger's certificate", || {
         (curl(&ringgate, "a.example", "/", &[]).0 == 60).then_some(())
     });
+}
+
+/// certbot's `options-ssl-nginx.conf` and Debian's `snippets/snakeoil.conf`, as they are shipped.
+const CERTBOT: &str = "\
+ssl_session_cache shared:le_nginx_SSL:10m;
+ssl_session_timeout 1440m;
+ssl_session_tickets off;
+
+ssl_protocols TLSv1.2 TLSv1.3;
+ssl_prefer_server_ciphers off;
+
+ssl_ciphers \"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
+DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384\";
+";
+
+#[test]
+fn stock_snippets_load_and_a_port_without_a_certificate_does_not() {
+    let dir = Directory::new();
+    let file = |name: &str| dir.path().join(name);
+    std::fs::write(file("options-ssl-nginx.conf"), CERTBOT).unwrap();
+    std::fs::write(file("ssl-dhparams.pem"), "-----BEGIN DH PARAMETERS-----\n").unwrap();
+    let snakeoil = format!("ssl_certificate {FILES}/rsa.crt;\nssl_certificate_key {FILES}/rsa.key;\n");
+    std::fs::write(file("snakeoil.conf"), snakeoil).unwrap();
+    let check = |server: &str| {
+        let text = format!("events {{}} http {{ server {{ listen 127.0.0.1:1 ssl; {server} }} }}\n");
+        std::fs::write(file("nginx.conf"), text).unwrap();
+        let (conf, root) = (file("nginx.conf"), dir.path().join(""));
+        let globals = format!("pid {}; error_log stderr;", file("pid").display());
+        let arguments = ["-t", "-c", conf.to_str().unwrap(), "-p", root.to_str().unwrap(), "-g", &globals];
+        let output = Ringgate::command(&arguments).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let included = "include snakeoil.conf; include options-ssl-nginx.conf; ssl_dhparam ssl-dhparams.pem;";
+    let (good, said) = check(included);
+    assert!(good && said.contains("DHE-RSA-AES128-GCM-SHA256, DHE-RSA-AES256-GCM-SHA384"), "{said}");
+    assert_eq!(said.matches("[notice]").count(), 2, "{said}");
+    let (good, said) = check("");
+    let expected = format!(
+        "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive in {}:1",
+        file("nginx.conf").display()
+    );
+    assert!(!good && said.contains(&expected), "{said}");
+    let (good, said) = check("include snakeoil.conf; ssl_verify_client on;");
+    assert!(!good && said.contains("no ssl_client_certificate"), "{said}");
+}
+
+#[test]
+fn early_data_is_answered_and_marked() {
+    if !is_installed("openssl", "version") {
+        return;
+    }
+    let conf = conf().replace("access_log off;", "access_log off; ssl_early_data on;").replace(
+        "location /gone",
+        "location /early { return 200 \"early=$ssl_early_data.\\n\"; } location /gone",
+    );
+    let ringgate = Ringgate::start(&conf);
+    let file = |name: &str| ringgate.file(name).display().to_string();
+    let request = "GET /early HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    std::fs::write(file("request"), request).unwrap();
+    let talk = |more: &str| {
+        let script = format!(
+            "openssl s_client -connect 127.0.0.1:{1} -servername a.example -tls1_3 -ign_eof {more} <{0} 2>/dev/null",
+            file("request"),
+            ringgate.port(0)
+        );
+        String::from_utf8_lossy(&Command::new("sh").args(["-c", &script]).output().unwrap().stdout)
+            .into_owned()
+    };
+    let first = talk(&format!("-sess_out {}", file("session")));
+    assert!(first.contains("early=.") && !first.contains("early=1."), "{first}");
+    let second = talk(&format!("-sess_in {} -early_data {}", file("session"), file("request")));
+    assert!(second.contains("Early data was accepted") && second.contains("early=1."), "{second}");
+    // A session's early data is taken once.
+    let replayed = talk(&format!("-sess_in {} -early_data {}", file("session"), file("request")));
+    assert!(replayed.contains("Early data was rejected") && !replayed.contains("early=1."), "{replayed}");
 }
