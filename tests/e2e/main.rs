@@ -15,3 +15,4 @@ mod harness;
 mod names;
 mod process;
 mod streams;
+mod tls;

@@ -20,4 +20,7 @@ pub(crate) mod records;
 pub(crate) mod session;
 pub mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use session::{Session, Stage};

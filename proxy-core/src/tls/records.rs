@@ -122,12 +122,12 @@ impl Records {
                 self.idle += 1;
                 self.check_idle()?;
                 let text = bytes.get(text).unwrap_or_default();
-                match kind {
-                    ContentType::Alert => opened.closed = self.alert(text)?,
-                    ContentType::Handshake => self.message(text)?,
-                    _ => {
-                        return Err(Broken::unexpected("an unexpected record"));
-                    }
+                if kind == ContentType::Alert {
+                    opened.closed = self.alert(text)?;
+                } else if kind == ContentType::Handshake {
+                    self.message(text)?;
+                } else {
+                    return Err(Broken::unexpected("an unexpected record"));
                 }
             }
         }
@@ -171,6 +171,7 @@ impl Records {
     }
 
     /// Whether the alert is the orderly end.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other alert says the same: it is over")]
     fn alert(&self, text: &[u8]) -> Result<bool, Broken> {
         let &[level, description] = text else { return Err(Broken::unexpected("a misshapen alert")) };
         let is_13 = self.version() == ProtocolVersion::TLSv1_3;

@@ -42,7 +42,6 @@ impl Verdict {
     const TOO_LONG: Self = Self(22, "certificate chain too long");
     const PURPOSE: Self = Self(26, "unsuitable certificate purpose");
     const SIGNATURE: Self = Self(7, "certificate signature failure");
-    const NAME: Self = Self(62, "hostname mismatch");
     const REJECTED: Self = Self(28, "certificate rejected");
 
     /// Whether it only says that nobody we know has signed it: `optional_no_ca` lets that pass.
@@ -145,18 +144,6 @@ impl Trust {
             _ => Verdict::REJECTED,
         }
     }
-}
-
-/// Whether a server's certificate is for this name.
-///
-/// # Errors
-/// The verdict.
-pub(crate) fn check_name(
-    leaf: &CertificateDer<'_>,
-    name: &rustls::pki_types::ServerName<'_>,
-) -> Result<(), Verdict> {
-    let certificate = EndEntityCert::try_from(leaf).map_err(|_| Verdict::REJECTED)?;
-    certificate.verify_is_valid_for_subject_name(name).map_err(|_| Verdict::NAME)
 }
 
 fn owned_crl(der: &[u8]) -> Result<CertRevocationList<'static>, webpki::Error> {

@@ -31,13 +31,6 @@ pub struct Listen {
     sets_socket: bool,
 }
 
-impl Listen {
-    /// Whether it has the `http2` parameter.
-    pub fn takes_http2(&self) -> bool {
-        self.http2
-    }
-}
-
 /// One `server_name`.
 #[derive(Clone, Debug)]
 pub struct Name {

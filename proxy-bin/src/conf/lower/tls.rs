@@ -29,8 +29,11 @@ const VERIFY_DEPTH: usize = 1;
 const TICKET_KEY_BYTES: [usize; 2] = [48, 80];
 
 /// What outlives a reload: the sessions of each named cache, and the keys of tickets by how often they change.
-static CACHES: LazyLock<Mutex<HashMap<String, (u64, Arc<SessionStore>)>>> = LazyLock::new(Mutex::default);
+static CACHES: LazyLock<Mutex<Caches>> = LazyLock::new(Mutex::default);
 static TICKETS: LazyLock<Mutex<HashMap<u64, Arc<TicketKeys>>>> = LazyLock::new(Mutex::default);
+
+/// Session caches by name, each with its size.
+type Caches = HashMap<String, (u64, Arc<SessionStore>)>;
 
 /// What a level says; `None` is silence.
 #[derive(Clone, Debug, Default)]
