@@ -24,6 +24,7 @@ mod clock;
 mod conn;
 mod connect;
 mod control;
+mod directory;
 mod dispatch;
 mod engine;
 mod entropy;

@@ -95,4 +95,6 @@ pub enum Content {
     Proxy(Arc<Proxy>),
     /// `stub_status`
     StubStatus,
+    /// `empty_gif`
+    EmptyGif,
 }

@@ -6,9 +6,11 @@
 
 mod access;
 mod access_log;
+mod charset;
 mod core_settings;
 mod defaults;
 mod endpoint;
+mod files;
 mod filter;
 mod limits;
 mod listen;
@@ -32,13 +34,15 @@ use crate::command::ListenerId;
 
 pub use access::{Access, AccessRules, AuthBasic, LimitExcept, UserFilePath};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
+pub use charset::Charset;
 pub use core_settings::{
     AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget,
     Expires, IfModifiedSince, Keepalive, KeepaliveDisable, Linger, LingeringClose, MimeTypes, Root,
     ServerTokens,
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
-pub use filter::{Filters, Gzip, GzipProxied, Negotiation, SubFilter, Types};
+pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
+pub use filter::{Filters, Gzip, GzipProxied, GzipStatic, Negotiation, SubFilter, Types};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };
@@ -118,6 +122,8 @@ pub struct Config {
     pub reads_counters: bool,
     /// The `map` blocks.
     pub maps: Vec<Map>,
+    /// Every charset that is named anywhere, for X-Accel-Charset.
+    pub charsets: Vec<Box<[u8]>>,
     /// The names of the variables that a request may set, for messages.
     pub slots: Vec<Box<str>>,
     /// The host name of this machine (`$hostname`), lower case.

@@ -42,29 +42,8 @@ macro_rules! files {
 }
 
 files! {
-    access
-    auth_basic
-    body_file
-    core
-    errors
-    files
-    filters
-    framing
-    headers
-    host
-    limit_conn
-    limit_rate
-    limit_req
-    limits
-    logs
-    proxy
-    redirects
-    routing
-    status
-    timeouts
-    upgrade
-    upstreams
-    uri
+    access auth_basic body_file core errors fields files filters framing headers host limit_conn limit_rate
+    limit_req limits listings logs proxy redirects routing status timeouts upgrade upstreams uri
 }
 
 fn directory() -> PathBuf {

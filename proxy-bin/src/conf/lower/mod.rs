@@ -8,10 +8,12 @@ pub mod access;
 pub mod address;
 pub mod apply;
 pub mod balance;
+pub mod charset;
 pub mod cidr;
 pub mod context;
 pub mod core;
 pub mod error_page;
+pub mod files;
 pub mod filter;
 pub mod http;
 pub mod http2;
@@ -81,6 +83,7 @@ pub fn lower(
         variables: Variables::default(),
         logs: Logs::default(),
         formats: Vec::new(),
+        charsets: Vec::new(),
         upstreams: Upstreams::default(),
         zones: Zones::default(),
         resolvers: Vec::new(),
@@ -110,6 +113,7 @@ pub fn lower(
     let Context {
         diagnostics: mut found, variables, logs, upstreams, zones, resolvers, certificates, ..
     } = cx;
+    let Context { diagnostics: mut found, variables, logs, charsets, upstreams, zones, resolvers, .. } = cx;
     let reads_counters = variables.reads_counters;
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);
@@ -127,6 +131,7 @@ pub fn lower(
         limit_zones,
         reads_counters,
         maps: http.maps,
+        charsets,
         slots,
         hostname: env.hostname.into(),
     };

@@ -287,6 +287,7 @@ impl Exchange {
             | Completion::ReadFile { .. }
             | Completion::WriteFile { .. }
             | Completion::Verify { .. }
+            | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
         }
     }
