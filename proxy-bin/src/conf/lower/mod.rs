@@ -111,9 +111,16 @@ pub fn lower(
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
     let listeners = listen::listeners(&mut cx, &http.listens, &http.servers);
     let Context {
-        diagnostics: mut found, variables, logs, upstreams, zones, resolvers, certificates, ..
+        diagnostics: mut found,
+        variables,
+        logs,
+        charsets,
+        upstreams,
+        zones,
+        resolvers,
+        certificates,
+        ..
     } = cx;
-    let Context { diagnostics: mut found, variables, logs, charsets, upstreams, zones, resolvers, .. } = cx;
     let reads_counters = variables.reads_counters;
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);

@@ -10,7 +10,7 @@ use crate::error::UpstreamError;
 use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
 use crate::http::{HeaderId, ResponseHead};
-use crate::time::{Instant, Now};
+use crate::time::Instant;
 
 /// How fast a reply's body is read from the upstream.
 #[derive(Debug)]
