@@ -39,6 +39,7 @@ mod ready;
 mod resolve;
 mod ring;
 mod runtime;
+mod syslog;
 mod table;
 mod thread;
 mod timer;

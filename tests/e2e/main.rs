@@ -15,4 +15,5 @@ mod h2;
 mod harness;
 mod names;
 mod process;
+mod sinks;
 mod streams;

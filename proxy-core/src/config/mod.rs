@@ -49,7 +49,7 @@ pub use limits::{
 pub use listen::Listener;
 pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFiles};
 pub use map::{Map, MapValue};
-pub use process::{ErrorLogFile, LogSink, Process, WorkerCount};
+pub use process::{ErrorLogFile, LogSink, Process, Syslog, WorkerCount};
 pub use proxy::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
     NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Target, TargetUri,

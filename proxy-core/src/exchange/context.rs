@@ -481,5 +481,7 @@ fn present_log<'a>(id: LogId, old: &'a Config, new: &Config) -> Destination<'a> 
         (Some(place), _) => Destination::File(LogId(place)),
         (None, LogSink::File(path)) => Destination::Path(path.as_bytes()),
         (None, LogSink::Stderr) => Destination::Path(b"/dev/stderr"),
+        // The server that the old configuration named is not known any more.
+        (None, LogSink::Syslog(_)) => Destination::Path(b"/dev/null"),
     }
 }

@@ -424,7 +424,7 @@ pub fn config(hostname: &str, dir: &Path, address: Address, workers: usize) -> C
     config.listeners.push(listener(address));
     let file = |name: &str| LogSink::File(dir.join(name).to_str().unwrap().into());
     config.error_logs.push(ErrorLogFile { sink: file("error.log"), level: Level::Info });
-    config.logs.push(LogFile { sink: file("access.log"), buffer_bytes: 0, flush: None });
+    config.logs.push(LogFile { sink: file("access.log"), buffer_bytes: 0, flush: None, gzip_level: None });
     config
 }
 

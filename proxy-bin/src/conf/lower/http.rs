@@ -226,7 +226,7 @@ impl Lower<'_, '_> {
         let path = self.cx.env.prefix.join(self.cx.env.access_log);
         let sink = LogSink::File(path.to_string_lossy().as_ref().into());
         let format = logs::combined(self.cx);
-        let id = self.cx.logs.access(LogFile { sink, buffer_bytes: 0, flush: None });
+        let id = self.cx.logs.access(LogFile { sink, buffer_bytes: 0, flush: None, gzip_level: None });
         id.map(|id| AccessLog { target: LogTarget::File(id), format, condition: None }).into_iter().collect()
     }
 

@@ -31,6 +31,7 @@ pub mod resolve;
 pub mod resolver;
 pub mod rewrite;
 pub mod server;
+pub mod syslog;
 pub mod template;
 pub mod tls;
 pub mod tls_values;
