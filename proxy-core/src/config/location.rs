@@ -82,6 +82,8 @@ pub enum LocationKind {
     Regex,
     /// `~* pattern`
     RegexNoCase,
+    /// `$variable`: neither empty nor 0.
+    Predicate,
     /// `@name`
     Named,
 }

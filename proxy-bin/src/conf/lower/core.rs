@@ -271,7 +271,10 @@ pub fn root(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     };
     let template = super::template::compile_bytes(call.cx, call.first(), &full)?;
     level.root = Some(if name == "alias" {
-        let is_regex = matches!(call.place.kind, LocationKind::Regex | LocationKind::RegexNoCase);
+        let is_regex = matches!(
+            call.place.kind,
+            LocationKind::Regex | LocationKind::RegexNoCase | LocationKind::Predicate
+        );
         Root::Alias { path: template, replaces: (!is_regex).then_some(call.place.pattern.len()) }
     } else {
         Root::Root(template)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, LimitExcept, Limits, Location,
     LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RewriteOp, Server, ServerId,
+    Variable,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -52,6 +53,7 @@ struct Node<'a> {
     kind: LocationKind,
     pattern: Vec<u8>,
     regex: Option<Regex>,
+    variable: Option<Variable>,
     level: Level,
     locations: Vec<Self>,
     /// `if` and `limit_except` blocks.
@@ -67,6 +69,7 @@ impl<'a> Node<'a> {
             kind: LocationKind::Implicit,
             pattern: Vec::new(),
             regex: None,
+            variable: None,
             level: Level::default(),
             locations: Vec::new(),
             ifs: Vec::new(),
@@ -164,6 +167,7 @@ impl Lower<'_, '_> {
             kind: head.kind,
             pattern: head.pattern,
             regex: head.regex,
+            variable: head.variable,
             ..Node::implicit(block.directive, id)
         };
         self.children(block, &mut node, false);
@@ -359,7 +363,7 @@ impl Lower<'_, '_> {
         let mut named = Named::new();
         let mut seen: HashMap<(bool, bool, Vec<u8>), Span> = HashMap::new();
         for node in nodes {
-            let regex = node.regex.clone();
+            let (regex, variable) = (node.regex.clone(), node.variable.clone());
             let (kind, id, pattern) = (node.kind, node.id, node.pattern.clone());
             let (is_named, exact) = (kind == LocationKind::Named, kind == LocationKind::Exact);
             let head = (node.directive.span, node.directive.terminator());
@@ -370,6 +374,10 @@ impl Lower<'_, '_> {
                 if let Err(error) = builder.add_regex(regex, id, nested) {
                     self.cx.diagnostics.push(Diagnostic::emerg(head.0, error));
                 }
+                continue;
+            }
+            if let Some(variable) = variable {
+                builder.add_predicate(variable, id, nested);
                 continue;
             }
             if let Some(first) = seen.insert((is_named, exact, pattern.clone()), head.0) {
