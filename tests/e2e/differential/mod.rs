@@ -43,9 +43,7 @@ macro_rules! files {
 
 files! {
     access auth_basic body_file core errors fields files filters framing headers host limit_conn limit_rate
-    limit_req limits listings logs proxy redirects routing status timeouts upgrade upstreams uri
-    access errors fields files filters framing headers host limit_conn limit_req limits listings logs
-    predicates proxy redirects routing timeouts upgrade upstreams uri
+    limit_req limits listings logs predicates proxy redirects routing status timeouts upgrade upstreams uri
 }
 
 fn directory() -> PathBuf {
