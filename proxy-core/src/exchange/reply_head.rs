@@ -134,6 +134,7 @@ impl Exchange {
         }
         let status = self.facts.reply.status;
         let own_reason = self.error_status.is_some();
+        let own_reason = own_reason || self.proxy.ranges.part.is_some();
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
         let product = self.product(core, generation, ctx);
         begin_proxied(status, reason, &head, proxy, &product, ctx);
@@ -144,7 +145,8 @@ impl Exchange {
         let out = &mut ctx.scratch;
         let length = meta.content_length.filter(|_| !self.plan.length_lost);
         let length = length.filter(|_| framing != ReplyFraming::Chunked && status.0 != 204);
-        if let Some(length) = length {
+        let part = self.proxy.ranges.part.as_ref().map(|part| part.end - part.start);
+        if let Some(length) = length.map(|length| part.unwrap_or(length)) {
             length_field(out, length);
         }
         let moved = self.moved_location(&head, proxy, core, generation, ctx);
@@ -167,6 +169,7 @@ impl Exchange {
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);
         self.encoding_field(ctx);
+        self.proxy.ranges.write(&mut ctx.scratch);
         ctx.scratch.extend_from_slice(b"\r\n");
     }
 
@@ -294,6 +297,7 @@ impl Exchange {
             let name = field.name.of(bytes);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
                 || (field.id == HeaderId::Location && location_moved)
+                || (field.id == HeaderId::AcceptRanges && self.proxy.ranges.offered)
                 || (field.id == HeaderId::Trailer && !proxy.pass_trailers);
             if spoken_for
                 || meta.connection.drops(bytes, field)

@@ -194,6 +194,10 @@ impl Exchange {
         let unbuffered = self.proxy.room.as_ref().is_some_and(|room| room.unbuffered);
         self.plan_proxied(&head, &meta, unbuffered, &generation, ctx);
         let framing = self.client_framing(&meta, &generation);
+        let length = meta.content_length;
+        let Some(framing) = self.cut_out(&head, length, framing, proxy, &generation, link, ctx) else {
+            return;
+        };
         let framing = self.framing_for_trailers(framing, self.facts.reply.status, &generation);
         self.keep_alive &= framing != ReplyFraming::UntilClose;
         if !self.request_is_consumed() && self.body.mode() != Mode::Stream {
