@@ -144,6 +144,7 @@ impl Pair {
                 | Command::OpenFile { .. }
                 | Command::ReadFile { .. }
                 | Command::WriteFile { .. }
+                | Command::ListDirectory { .. }
                 | Command::CloseFile { .. }
                 | Command::Verify { .. }
                 | Command::Resolve { .. }) => unreachable!("{other:?} in plain proxying"),

@@ -68,7 +68,7 @@ fn proxy(config: &Config, pattern: &str) -> Arc<Proxy> {
     };
     match &config.locations.iter().find(of).unwrap().content {
         Content::Proxy(proxy) => proxy.clone(),
-        other @ (Content::Files | Content::StubStatus) => panic!("{pattern}: {other:?}"),
+        other @ (Content::Files | Content::StubStatus | Content::EmptyGif) => panic!("{pattern}: {other:?}"),
     }
 }
 

@@ -95,6 +95,8 @@ pub enum CloseHow {
 pub enum OpenMode {
     /// For reading; `path` is the file.
     Read,
+    /// For reading, with a look at the symbolic links on the way (`disable_symlinks`).
+    ReadChecked(SymlinkCheck),
     /// An unnamed temporary file for writing and reading, made below the directory `path` with mode 0600.
     Temp,
     /// A new file with the name `path` for writing and reading, with mode 0600; the directories above it are made.
@@ -102,6 +104,15 @@ pub enum OpenMode {
         /// Whether it stays when it is closed; otherwise it is removed.
         stays: bool,
     },
+}
+
+/// Which symbolic links a path may lead through; another one is `ELOOP`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SymlinkCheck {
+    /// How many bytes of the path are not looked at; a slash follows them, or they are the whole path.
+    pub from: usize,
+    /// Whether a link is fine that belongs to the owner of what it leads to.
+    pub same_owner: bool,
 }
 
 /// Socket options of an outgoing connection.
@@ -188,6 +199,14 @@ pub enum Command {
         /// What; never empty.
         chain: Chain,
     },
+    /// List the files in a directory. The key is a file's, and is closed as one, before or after the answer. Answered
+    /// by [`Completion::ListDirectory`].
+    ListDirectory {
+        /// The key.
+        file: FileId,
+        /// The directory. Absolute.
+        path: Arc<[u8]>,
+    },
     /// Close the file and forget the key; a temporary file is gone then.
     CloseFile {
         /// Which file.
@@ -268,6 +287,13 @@ pub enum Completion {
         /// Whether it is the password; nothing if there was no thread for it.
         matches: Option<bool>,
     },
+    /// What is in the directory, in no order, or the reason why that is not known.
+    ListDirectory {
+        /// The key.
+        file: FileId,
+        /// One entry for each file, the hidden ones left out.
+        result: Result<Vec<DirectoryEntry>, IoError>,
+    },
     /// The name's addresses, or the reason why there are none.
     Resolve {
         /// The question's key.
@@ -288,6 +314,19 @@ pub struct FileInfo {
     pub mtime_s: i64,
     /// Whether its owner may execute it (`S_IXUSR`).
     pub executable: bool,
+}
+
+/// A file in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// What it is, links followed where they lead anywhere.
+    pub kind: FileKind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its modification time in seconds since the Unix epoch.
+    pub mtime_s: i64,
 }
 
 /// The kinds of files that matter when serving them.
@@ -321,6 +360,8 @@ impl IoError {
     pub const TOO_MANY_FILES: Self = Self { errno: 24 };
     /// `EPIPE`
     pub const BROKEN_PIPE: Self = Self { errno: 32 };
+    /// `ELOOP`
+    pub const LOOP: Self = Self { errno: 40 };
     /// `ENAMETOOLONG`
     pub const NAME_TOO_LONG: Self = Self { errno: 36 };
     /// `EPROTO`

@@ -107,7 +107,8 @@ impl Worker {
             }
             Completion::OpenFile { file, .. }
             | Completion::ReadFile { file, .. }
-            | Completion::WriteFile { file, .. } => self.complete_file(file, completion),
+            | Completion::WriteFile { file, .. }
+            | Completion::ListDirectory { file, .. } => self.complete_file(file, completion),
             Completion::Verify { id, matches } => {
                 let Some(client) = self.ctx.verifying.remove(id.0) else { return };
                 self.with_exchange(client, |exchange, _, _| exchange.handle_verified(id, matches));
@@ -162,6 +163,7 @@ impl Worker {
                 | Completion::ReadFile { .. }
                 | Completion::WriteFile { .. }
                 | Completion::Verify { .. }
+                | Completion::ListDirectory { .. }
                 | Completion::Resolve { .. } => {}
             }
             client.drive(ctx);

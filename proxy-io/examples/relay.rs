@@ -72,6 +72,7 @@ impl Engine for Relay {
             | Completion::ReadFile { .. }
             | Completion::WriteFile { .. }
             | Completion::Verify { .. }
+            | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
         }
     }

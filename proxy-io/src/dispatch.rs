@@ -297,6 +297,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 Command::OpenFile { file, path, mode } => self.jobs.open(file, path, mode),
                 Command::ReadFile { file, offset, len } => self.jobs.read(file, offset, len),
                 Command::WriteFile { file, offset, chain } => self.jobs.write(file, offset, chain),
+                Command::ListDirectory { file, path } => self.jobs.list(file, path),
                 Command::CloseFile { file } => self.jobs.close(file),
                 Command::Verify { id, password, stored } => self.jobs.verify(id, password, stored),
                 Command::Resolve { id, name } => self.jobs.resolve(id, name),

@@ -14,6 +14,7 @@ use proxy_core::command::{FileInfo, FileKind, IoError, OpenMode};
 
 use crate::blocking::FILES;
 use crate::conn::Shelf;
+use crate::directory::open_checked;
 use crate::entropy;
 use crate::errno;
 use crate::kernel::{Filling, Held, Reading, set_blocking};
@@ -57,7 +58,7 @@ impl Drop for PlainFile {
 /// Opens `path` as `mode` says.
 pub(crate) async fn open(path: Arc<[u8]>, mode: OpenMode, ring: bool) -> Result<(Handle, FileInfo), IoError> {
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
-    if ring && !matches!(mode, OpenMode::New { .. }) {
+    if ring && !matches!(mode, OpenMode::New { .. } | OpenMode::ReadChecked(_)) {
         match open_ring(&path, &mode).await {
             Err(error) if mode == OpenMode::Temp && is_unnamed_unknown(&error) => {}
             result => return result.map_err(|error| errno::number(&error)),
@@ -75,6 +76,8 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
         OpenMode::Read => options.read(true).custom_flags(libc::O_NONBLOCK),
         OpenMode::Temp => options.read(true).write(true).custom_flags(libc::O_TMPFILE).mode(TEMP_MODE),
         OpenMode::New { .. } => options.read(true).write(true).create_new(true).mode(TEMP_MODE),
+        // Not here: the caller sees to it.
+        OpenMode::ReadChecked(_) => return Err(io::ErrorKind::Unsupported.into()),
     };
     let file = options.open(path).await?;
     let meta = file.metadata().await?;
@@ -94,6 +97,7 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
 fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(PlainFile, FileInfo)> {
     let file = match mode {
         OpenMode::Read => StdOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?,
+        OpenMode::ReadChecked(check) => open_checked(path, *check)?,
         OpenMode::Temp => open_temp(path)?,
         OpenMode::New { .. } => open_new(path)?,
     };
@@ -147,7 +151,7 @@ fn is_unnamed_unknown(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EOPNOTSUPP | libc::EINVAL))
 }
 
-const fn kind(is_file: bool, is_directory: bool) -> FileKind {
+pub(crate) const fn kind(is_file: bool, is_directory: bool) -> FileKind {
     match (is_file, is_directory) {
         (true, _) => FileKind::Regular,
         (false, true) => FileKind::Directory,

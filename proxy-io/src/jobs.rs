@@ -14,6 +14,7 @@ use proxy_core::command::{Completion, FileId, FileInfo, IoError, OpenMode, Resol
 use crate::blocking::PASSWORDS;
 use crate::conn::{BoxFuture, Shelf};
 use crate::control::Mailbox;
+use crate::directory;
 use crate::file::{self, Handle};
 use crate::ready::{Token, waker};
 use crate::resolve::resolve;
@@ -91,6 +92,12 @@ impl Jobs {
                 None => Err(NOT_OPEN),
             };
             Done::Other(Completion::WriteFile { file: id, chain, result })
+        });
+    }
+
+    pub(crate) fn list(&mut self, id: FileId, path: Arc<[u8]>) {
+        self.start(async move {
+            Done::Other(Completion::ListDirectory { file: id, result: directory::list(path).await })
         });
     }
 

@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use proxy_core::command::Level;
 use proxy_core::config::{Config, LogId, LogSink};
 use proxy_core::time::Instant;
@@ -15,6 +17,7 @@ use crate::clock::unix_ms;
 use crate::control::lock;
 use crate::errno;
 use crate::kernel::{local_time, thread_id};
+use crate::syslog;
 
 /// How many files of computed names a worker keeps open (`open_log_file_cache`).
 const PATHS_KEPT_MAX: usize = 16;
@@ -29,11 +32,13 @@ struct AccessFile {
     target: Target,
     buffer_bytes: usize,
     flush_ms: Option<u64>,
+    gzip_level: Option<u8>,
 }
 
 enum Target {
     Stderr,
     File { path: Box<str>, file: Mutex<Arc<File>> },
+    Syslog(syslog::Peer),
 }
 
 /// A log file that could not be opened.
@@ -60,15 +65,16 @@ impl Logs {
     pub fn open(config: &Config) -> Result<Self, LogError> {
         let mut errors = Vec::new();
         for log in &config.error_logs {
-            errors.push((Target::open(&log.sink)?, log.level));
+            errors.push((Target::open(&log.sink, config)?, log.level));
         }
         let mut access = Vec::new();
         for log in &config.logs {
             let flush_ms = log.flush.map(|span| span.0);
             access.push(AccessFile {
-                target: Target::open(&log.sink)?,
+                target: Target::open(&log.sink, config)?,
                 buffer_bytes: log.buffer_bytes,
                 flush_ms,
+                gzip_level: log.gzip_level,
             });
         }
         Ok(Self { errors, access })
@@ -114,14 +120,20 @@ impl Logs {
         .into_bytes();
         line.extend_from_slice(message);
         line.push(b'\n');
-        target.append(&line);
+        match target {
+            Target::Syslog(peer) => peer.send_error(level, &line),
+            Target::Stderr | Target::File { .. } => target.append(&line),
+        }
     }
 }
 
 impl Target {
-    fn open(sink: &LogSink) -> Result<Self, LogError> {
+    fn open(sink: &LogSink, config: &Config) -> Result<Self, LogError> {
         match sink {
             LogSink::Stderr => Ok(Self::Stderr),
+            LogSink::Syslog(to) => {
+                Ok(Self::Syslog(syslog::Peer::new((**to).clone(), Arc::clone(&config.hostname))))
+            }
             LogSink::File(path) => {
                 let file = append_to(Path::new(&**path));
                 let file = file.map_err(|error| LogError { path: path.clone(), error })?;
@@ -142,6 +154,7 @@ impl Target {
     fn append(&self, bytes: &[u8]) {
         match self {
             Self::Stderr => drop(io::stderr().lock().write_all(bytes)),
+            Self::Syslog(peer) => peer.send_lines(bytes),
             Self::File { file, .. } => {
                 let file = Arc::clone(&lock(file));
                 drop((&*file).write_all(bytes));
@@ -188,14 +201,14 @@ impl Pending {
         };
         // As nginx: what does not fit any more makes what is there go first.
         if file.buffer_bytes > 0 && buffer.lines.len() + lines.len() > file.buffer_bytes {
-            buffer.write(&file.target);
+            buffer.write(file);
         }
         if buffer.lines.is_empty() {
             buffer.since = now;
         }
         buffer.lines.extend_from_slice(lines);
         if file.buffer_bytes > 0 && buffer.lines.len() > file.buffer_bytes {
-            buffer.write(&file.target);
+            buffer.write(file);
         }
     }
 
@@ -226,7 +239,7 @@ impl Pending {
             let due = file.buffer_bytes == 0
                 || file.flush_ms.is_some_and(|ms| now.millis_since(buffer.since) >= ms);
             if due {
-                buffer.write(&file.target);
+                buffer.write(file);
             }
         }
     }
@@ -244,7 +257,7 @@ impl Pending {
     /// Writes everything out.
     pub(crate) fn flush(&mut self) {
         for (buffer, file) in self.buffers.iter_mut().zip(&self.logs.access) {
-            buffer.write(&file.target);
+            buffer.write(file);
         }
     }
 
@@ -256,11 +269,20 @@ impl Pending {
 }
 
 impl Buffer {
-    fn write(&mut self, target: &Target) {
-        if !self.lines.is_empty() {
-            target.append(&self.lines);
-            self.lines.clear();
+    fn write(&mut self, file: &AccessFile) {
+        if self.lines.is_empty() {
+            return;
         }
+        match file.gzip_level {
+            None => file.target.append(&self.lines),
+            // One member after the other: zcat reads them as one file.
+            Some(level) => {
+                let mut packed = GzEncoder::new(Vec::new(), Compression::new(u32::from(level)));
+                let whole = packed.write_all(&self.lines).and_then(|()| packed.finish());
+                whole.iter().for_each(|packed| file.target.append(packed));
+            }
+        }
+        self.lines.clear();
     }
 }
 
@@ -278,7 +300,7 @@ mod tests {
         let name = dir.join("access.log").to_str().unwrap().to_owned();
         let sink = LogSink::File(name.clone().into());
         let mut config = Config::default();
-        config.logs.push(LogFile { sink, buffer_bytes: 10, flush: Some(Millis(50)) });
+        config.logs.push(LogFile { sink, buffer_bytes: 10, flush: Some(Millis(50)), gzip_level: None });
         let mut pending = Pending::new(Arc::new(Logs::open(&config).unwrap()));
         let at = Instant::from_micros;
         let steps: [(&[u8], u64, &str); 6] = [

@@ -147,10 +147,20 @@ fn files_are_opened_read_and_written() {
         let fifo = rig.dir.join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         assert_eq!(client.ask(&format!("open {}", fifo.display())), "Other 0\n");
+        let sub = rig.dir.join("sub");
+        std::fs::create_dir_all(sub.join("inner")).unwrap();
+        std::fs::write(sub.join(".hidden"), "x").unwrap();
+        std::os::unix::fs::symlink("../file", sub.join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", sub.join("lost")).unwrap();
+        let inner = std::fs::metadata(sub.join("inner")).unwrap().len();
+        let listing = format!("inner Directory {inner};link Regular 8;lost Other 7;\n");
+        assert_eq!(client.ask(&format!("list {dir}/sub")), listing);
+        assert_eq!(client.ask(&format!("list {dir}/none")), "error 2\n");
+        assert_eq!(client.ask(&format!("list {dir}/file")), "error 20\n");
         assert_eq!(client.ask(&format!("temp {dir}")), "wwwww\n");
         let left: Vec<_> =
             std::fs::read_dir(&rig.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 4, "the temporary file has no name: {left:?}");
+        assert_eq!(left.len(), 5, "the temporary file has no name: {left:?}");
         drop(client);
         rig.finish();
     }

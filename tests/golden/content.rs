@@ -204,6 +204,7 @@ impl Driver {
             }
             other @ (Command::Connect { .. }
             | Command::WriteFile { .. }
+            | Command::ListDirectory { .. }
             | Command::Verify { .. }
             | Command::Resolve { .. }) => {
                 panic!("nobody does {other:?} here")

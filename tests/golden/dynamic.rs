@@ -284,6 +284,7 @@ impl World {
             | Command::OpenFile { .. }
             | Command::ReadFile { .. }
             | Command::WriteFile { .. }
+            | Command::ListDirectory { .. }
             | Command::CloseFile { .. }) => panic!("nobody does {other:?} here"),
         };
         self.worker.handle_completion(completion, self.now);

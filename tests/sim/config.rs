@@ -86,7 +86,7 @@ impl Site {
             locations: vec![root, proxied],
             upstreams: vec![self.upstream()],
             limit_zones: zones(),
-            logs: vec![LogFile { sink: LogSink::Stderr, buffer_bytes: 0, flush: None }],
+            logs: vec![LogFile { sink: LogSink::Stderr, buffer_bytes: 0, flush: None, gzip_level: None }],
             error_logs: vec![ErrorLogFile { sink: LogSink::Stderr, level: Level::Info }],
             hostname: "sim".into(),
             ..Config::default()

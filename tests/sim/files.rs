@@ -14,6 +14,7 @@ const DISK_FULL: IoError = IoError { errno: 28 };
 
 enum Operation {
     Open,
+    List,
     Read { offset: u64, len: usize },
     Write { offset: u64, chain: Chain },
 }
@@ -59,6 +60,12 @@ impl Files {
         self.begin(id, Operation::Open, clock);
     }
 
+    /// `Command::ListDirectory`.
+    pub(crate) fn list(&mut self, id: FileId, clock: &mut Clock) {
+        assert!(self.open.insert(id, File::default()).is_none(), "rule: file key {id:?} is in use");
+        self.begin(id, Operation::List, clock);
+    }
+
     /// `Command::ReadFile`.
     pub(crate) fn read(&mut self, id: FileId, offset: u64, len: usize, clock: &mut Clock) {
         assert!(len > 0, "rule: an empty ReadFile on {id:?}");
@@ -74,7 +81,7 @@ impl Files {
     fn begin(&mut self, id: FileId, operation: Operation, clock: &mut Clock) {
         let file = self.open.get_mut(&id);
         let file = file.unwrap_or_else(|| panic!("rule: an operation on the closed file key {id:?}"));
-        let opens = matches!(operation, Operation::Open);
+        let opens = matches!(operation, Operation::Open | Operation::List);
         assert!(opens || file.is_open, "rule: an operation on {id:?}, which is not open");
         assert!(file.pending.replace(operation).is_none(), "rule: a second operation in flight on {id:?}");
         clock.plan(self.rng.range(1, 3000), Event::File(id));
@@ -102,6 +109,7 @@ impl Files {
                 file.is_open = result.is_ok();
                 Completion::OpenFile { file: id, result }
             }
+            Operation::List => Completion::ListDirectory { file: id, result: Err(IoError::NOT_FOUND) },
             Operation::Read { offset, len } => {
                 let start = usize::try_from(offset).expect("a small file").min(file.bytes.len());
                 let mut buf = self.pools.large.take();

@@ -289,6 +289,7 @@ impl<'a> World<'a> {
             Command::OpenFile { file, path, mode } => files.open(file, &path, &mode, clock),
             Command::ReadFile { file, offset, len } => files.read(file, offset, len, clock),
             Command::WriteFile { file, offset, chain } => files.write(file, offset, chain, clock),
+            Command::ListDirectory { file, .. } => files.list(file, clock),
             Command::CloseFile { file } => files.close(file),
             Command::Verify { id, password, stored } => {
                 clock.plan(1000, Event::Verified(id, password::matches(&password, &stored)));

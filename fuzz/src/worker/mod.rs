@@ -10,7 +10,7 @@ pub(crate) mod rig;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use proxy_core::command::{Completion, ConnId, FileInfo, FileKind, IoError, ResolveError};
+use proxy_core::command::{Completion, ConnId, DirectoryEntry, FileInfo, FileKind, IoError, ResolveError};
 
 use proxy_core::config::Config;
 
@@ -192,6 +192,16 @@ fn file(rig: &mut Rig, which: u8, how: core::result::Result<u16, IoError>) {
             Completion::ReadFile { file: id, result }
         }
         FileOp::Write { chain } => Completion::WriteFile { file: id, chain, result: how.map(|_| ()) },
+        FileOp::List => {
+            let entry = |number: u16| DirectoryEntry {
+                name: number.to_be_bytes().into(),
+                kind: if number.is_multiple_of(3) { FileKind::Directory } else { FileKind::Regular },
+                size: u64::from(number),
+                mtime_s: i64::from(number),
+            };
+            let result = how.map(|how| (0..how % 7).map(entry).collect());
+            Completion::ListDirectory { file: id, result }
+        }
     });
 }
 

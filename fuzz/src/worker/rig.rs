@@ -99,6 +99,7 @@ pub(crate) enum FileOp {
     Open { temporary: bool },
     Read { len: usize },
     Write { chain: Chain },
+    List,
 }
 
 /// A worker and all that it has asked for.
@@ -242,7 +243,7 @@ impl Rig {
                 self.trouble |= result.is_err();
             }
             Completion::WriteFile { result, .. } => self.trouble |= result.is_err(),
-            Completion::ReadFile { .. } => self.trouble = true,
+            Completion::ReadFile { .. } | Completion::ListDirectory { .. } => self.trouble = true,
             other @ (Completion::Connect { .. }
             | Completion::Recv { .. }
             | Completion::Send { .. }
@@ -359,12 +360,18 @@ impl Rig {
                 assert!(!chain.is_empty(), "rule: an empty WriteFile on {file:?}");
                 self.begin(file, FileOp::Write { chain });
             }
+            Command::ListDirectory { file, path } => {
+                assert!(path.starts_with(b"/"), "rule: a directory that is not absolute");
+                let key = self.files.insert(file, (false, Some(FileOp::List)));
+                assert!(key.is_none(), "rule: file key {file:?} is in use");
+            }
             Command::CloseFile { file } => {
                 let (_, operation) = self.files.remove(&file).expect("rule: CloseFile on a closed key");
                 let late = operation.map(|operation| match operation {
                     FileOp::Open { .. } => Completion::OpenFile { file, result: Err(IoError::CANCELED) },
                     FileOp::Read { .. } => Completion::ReadFile { file, result: Err(IoError::CANCELED) },
                     FileOp::Write { chain } => Completion::WriteFile { file, chain, result: Ok(()) },
+                    FileOp::List => Completion::ListDirectory { file, result: Err(IoError::CANCELED) },
                 });
                 late.into_iter().for_each(|late| self.keep(late));
             }

@@ -57,4 +57,6 @@ pub struct LogFile {
     pub buffer_bytes: usize,
     /// `flush=`: how long a line may wait in the buffer.
     pub flush: Option<Millis>,
+    /// `gzip=`: each full buffer is written compressed, 1 to 9; none is as it is.
+    pub gzip_level: Option<u8>,
 }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{ResolverId, Template};
+use super::{Charset, FileServing, ResolverId, Template};
 use crate::command::Level;
 use crate::http::{HeaderId, Status};
 use crate::time::Millis;
@@ -27,6 +27,10 @@ pub struct CoreSettings {
     pub recursive_error_pages: bool,
     /// `error_log`
     pub error_logs: Arc<[ErrorLogRef]>,
+    /// Listings, compressed copies, symbolic links.
+    pub files: Arc<FileServing>,
+    /// `charset` and its kind, where any of them says something.
+    pub charset: Option<Arc<Charset>>,
     /// `add_header`
     pub add_headers: Arc<[AddHeader]>,
     /// `add_trailer`
@@ -199,6 +203,44 @@ pub enum Expires {
     Modified(i64),
     /// `@15h30m`: the next time that it is this many seconds after midnight.
     Daily(u32),
+    /// Known for each reply; what cannot be read leaves the headers alone.
+    Computed {
+        /// The text.
+        value: Template,
+        /// `modified`
+        modified: bool,
+    },
+}
+
+impl Expires {
+    /// Reads what stands in an `expires` directive, behind `modified` if that is there.
+    ///
+    /// # Errors
+    /// nginx's words.
+    pub fn parse(text: &str, modified: bool) -> Result<Self, &'static str> {
+        match (text, modified) {
+            ("epoch", false) => return Ok(Self::Epoch),
+            ("max", false) => return Ok(Self::Max),
+            ("off", false) => return Ok(Self::Off),
+            _ => {}
+        }
+        let seconds = |text: &str| {
+            let seconds = crate::time::parse(text, true).and_then(|seconds| i64::try_from(seconds).ok());
+            seconds.ok_or("invalid value")
+        };
+        if let Some(daily) = text.strip_prefix('@') {
+            if modified {
+                return Err("daily time cannot be used with \"modified\" parameter");
+            }
+            let second = u32::try_from(seconds(daily)?).ok().filter(|second| *second <= 86_400);
+            return second.map(Self::Daily).ok_or("daily time value must be less than 24 hours");
+        }
+        let span_s = match text.strip_prefix('-') {
+            Some(digits) => -seconds(digits)?,
+            None => seconds(text.strip_prefix('+').unwrap_or(text))?,
+        };
+        Ok(if modified { Self::Modified(span_s) } else { Self::Access(span_s) })
+    }
 }
 
 /// The `client_body_*` family.

@@ -35,6 +35,8 @@ impl Default for CoreSettings {
             error_pages: Arc::new([]),
             recursive_error_pages: false,
             error_logs: Arc::new([]),
+            files: Arc::default(),
+            charset: None,
             add_headers: Arc::new([]),
             add_trailers: Arc::new([]),
             expires: Expires::Off,

@@ -20,8 +20,22 @@ pub struct Filters {
     pub gunzip: bool,
     /// `gzip`
     pub gzip: Option<Gzip>,
+    /// `gzip_static`
+    pub gzip_static: GzipStatic,
     /// Which clients take gzip.
     pub negotiation: Negotiation,
+}
+
+/// `gzip_static`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GzipStatic {
+    /// `off`
+    #[default]
+    Off,
+    /// `on`: a file's `.gz` neighbour goes to clients that take it.
+    On,
+    /// `always`: it goes to everybody.
+    Always,
 }
 
 /// Media types that a filter is for.

@@ -89,6 +89,8 @@ pub enum LocationKind {
     Regex,
     /// `~* pattern`
     RegexNoCase,
+    /// `$variable`: neither empty nor 0.
+    Predicate,
     /// `@name`
     Named,
 }
@@ -102,4 +104,6 @@ pub enum Content {
     Proxy(Arc<Proxy>),
     /// `stub_status`
     StubStatus,
+    /// `empty_gif`
+    EmptyGif,
 }

@@ -6,9 +6,11 @@
 
 mod access;
 mod access_log;
+mod charset;
 mod core_settings;
 mod defaults;
 mod endpoint;
+mod files;
 mod filter;
 mod limits;
 mod listen;
@@ -33,20 +35,22 @@ use crate::command::ListenerId;
 
 pub use access::{Access, AccessRules, AuthBasic, LimitExcept, RealIp, RealIpHeader, UserFilePath};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
+pub use charset::Charset;
 pub use core_settings::{
     AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget,
     Expires, IfModifiedSince, Keepalive, KeepaliveDisable, Linger, LingeringClose, MimeTypes, Root,
     ServerTokens,
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
-pub use filter::{Filters, Gzip, GzipProxied, Negotiation, SubFilter, Types};
+pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
+pub use filter::{Filters, Gzip, GzipProxied, GzipStatic, Negotiation, SubFilter, Types};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };
 pub use listen::Listener;
 pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFiles};
 pub use map::{Map, MapValue};
-pub use process::{ErrorLogFile, LogSink, Process, WorkerCount};
+pub use process::{ErrorLogFile, LogSink, Process, Syslog, WorkerCount};
 pub use proxy::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
     NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Target, TargetUri,
@@ -64,7 +68,7 @@ pub use upstream::{
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;
 pub use variable::{Variable, VariableName};
-pub use vetting::{Geo, Referers, SecureLink, SplitClients, Vetting};
+pub use vetting::{Geo, HostMask, Referers, SecureLink, SplitClients, Vetting};
 
 macro_rules! index {
     ($($(#[$doc:meta])* $name:ident;)*) => {
@@ -128,6 +132,8 @@ pub struct Config {
     pub geos: Vec<Geo>,
     /// The `split_clients` blocks.
     pub splits: Vec<SplitClients>,
+    /// Every charset that is named anywhere, for X-Accel-Charset.
+    pub charsets: Vec<Box<[u8]>>,
     /// The names of the variables that a request may set, for messages.
     pub slots: Vec<Box<str>>,
     /// The host name of this machine (`$hostname`), lower case.

@@ -1,8 +1,9 @@
 //! The main and events levels.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
-use crate::command::Level;
+use crate::command::{Address, Level};
 use crate::time::Millis;
 
 /// Process-level settings that the driver and the binary obey.
@@ -57,4 +58,23 @@ pub enum LogSink {
     Stderr,
     /// Appended to this file; the path is absolute.
     File(Box<str>),
+    /// Sent to a syslog server.
+    Syslog(Arc<Syslog>),
+}
+
+/// `syslog:…`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// The parameter as it is written.
+    pub text: Box<str>,
+    /// `server`: an address for UDP, or a Unix socket's path.
+    pub server: Address,
+    /// `facility`, 0 to 23.
+    pub facility: u8,
+    /// `severity` of access lines, 0 to 7; an error line has its level's.
+    pub severity: u8,
+    /// `tag`
+    pub tag: Box<str>,
+    /// `nohostname`
+    pub without_hostname: bool,
 }

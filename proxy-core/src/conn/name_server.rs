@@ -215,6 +215,7 @@ pub(crate) fn handle_completion(id: ConnId, completion: Completion, ctx: &mut Co
         | Completion::ReadFile { .. }
         | Completion::WriteFile { .. }
         | Completion::Verify { .. }
+        | Completion::ListDirectory { .. }
         | Completion::Resolve { .. } => return,
     }
     resolver.obey(ctx);

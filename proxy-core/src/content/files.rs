@@ -8,7 +8,7 @@
 //! try_files: $uri? ─► $uri/? ─► … ─► fallback          found: its URI, then the content
 //! content:  URI ends in `/`? index 1? ─► (directory?) ─► index 2? ─► … ─► 403
 //!                            └─ found: internal redirect to it
-//!           otherwise: the file: serve, 301 with a slash, 404, 403
+//!           otherwise: its `.gz` neighbour? ─► the file: serve, 301 with a slash, 404, 403
 //! ```
 //! Reference: nginx's ngx_http_try_files_module, ngx_http_index_module, ngx_http_static_module.
 
@@ -21,8 +21,10 @@ use alloc::vec::Vec;
 use super::path::{Alias, Mapped};
 use super::serve::Sending;
 use crate::buf::{Buf, Chunk};
-use crate::command::{Completion, FileId, FileInfo, FileKind, IoError, Level, OpenMode};
-use crate::config::{Template, TryFallback};
+use crate::command::{
+    Completion, DirectoryEntry, FileId, FileInfo, FileKind, IoError, Level, OpenMode, SymlinkCheck,
+};
+use crate::config::{GzipStatic, Template, TryFallback};
 use crate::conn::Link;
 use crate::exchange::context::{Context, FileRole, Generation};
 use crate::exchange::{Exchange, Stage};
@@ -37,7 +39,21 @@ pub(crate) struct FileRun {
     path: Option<Arc<[u8]>>,
     opened: Option<Result<FileInfo, IoError>>,
     pub(super) read: Option<Result<Buf, IoError>>,
+    pub(super) listed: Option<Result<Vec<DirectoryEntry>, IoError>>,
     pub(super) sending: Option<Sending>,
+    /// The reply depends on Accept-Encoding.
+    varies: bool,
+    /// It is opened link by link.
+    checked: bool,
+}
+
+/// Which copy of a file is served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copy {
+    /// The compressed one.
+    pub(super) gzip: bool,
+    /// Another client may get the other one.
+    pub(super) varies: bool,
 }
 
 /// Why a file is opened.
@@ -56,6 +72,12 @@ pub(crate) enum Purpose {
     Directory { at: usize, missing: Arc<[u8]> },
     /// To be served.
     Serve,
+    /// To be served in place of the file without `.gz`, if it exists (`gzip_static`).
+    ServeGzip,
+    /// A directory that `autoindex` shows.
+    List,
+    /// A directory that `random_index` takes a file from.
+    Pick,
 }
 
 impl FileRun {
@@ -67,6 +89,7 @@ impl FileRun {
         match completion {
             Completion::OpenFile { result, .. } => self.opened = Some(result),
             Completion::ReadFile { result, .. } => self.read = Some(result),
+            Completion::ListDirectory { result, .. } => self.listed = Some(result),
             Completion::Connect { .. }
             | Completion::Recv { .. }
             | Completion::Send { .. }
@@ -83,12 +106,27 @@ impl FileRun {
         }
         self.opened = None;
         self.read = None;
+        self.listed = None;
         self.sending = None;
+    }
+
+    /// Another question: the key and the path it is asked with.
+    pub(super) fn begin(&mut self, purpose: Purpose, file: FileId, path: Vec<u8>) -> Arc<[u8]> {
+        let path: Arc<[u8]> = path.into();
+        self.purpose = purpose;
+        self.file = Some(file);
+        self.path = Some(Arc::clone(&path));
+        path
     }
 
     /// The open file.
     pub(super) const fn id(&self) -> Option<FileId> {
         self.file
+    }
+
+    /// The call that opens it, for the log.
+    pub(super) const fn call(&self) -> &'static str {
+        if self.checked { "openat()" } else { "open()" }
     }
 
     /// Its path, for the log.
@@ -110,7 +148,22 @@ impl Exchange {
             self.file.opened = Some(Err(IoError::NOT_FOUND));
             return;
         }
-        self.file.file = Some(ctx.open_file(link.id, FileRole::Content, path, OpenMode::Read));
+        let mode = self.open_mode(&path, ctx);
+        self.file.checked = matches!(mode, OpenMode::ReadChecked(_));
+        self.file.file = Some(ctx.open_file(link.id, FileRole::Content, path, mode));
+    }
+
+    /// How files are opened here (`disable_symlinks`).
+    fn open_mode(&self, path: &[u8], ctx: &Context) -> OpenMode {
+        let generation = Rc::clone(&self.generation);
+        let symlinks = self.core(&generation).and_then(|core| core.files.symlinks.as_ref());
+        let Some(symlinks) = symlinks else { return OpenMode::Read };
+        let from = symlinks.from.as_ref().map(|from| self.evaluate(from, &generation, ctx));
+        let from = from.as_deref().unwrap_or_default();
+        let from = from.strip_suffix(b"/").unwrap_or(from);
+        let begins = path.starts_with(from) && matches!(path.get(from.len()), None | Some(b'/'));
+        let from = if begins { from.len() } else { 0 };
+        OpenMode::ReadChecked(SymlinkCheck { from, same_owner: symlinks.same_owner })
     }
 
     /// Goes on with what became known.
@@ -118,19 +171,23 @@ impl Exchange {
         if self.file.sending.is_some() {
             return self.send_file(link, ctx);
         }
+        if let Some(listed) = self.file.listed.take() {
+            let purpose = core::mem::take(&mut self.file.purpose);
+            return self.listed(&purpose, listed, link, ctx);
+        }
         // Each answer leads to one next question at the most, and those are counted by the configuration's lists.
         while self.stage == Stage::File
             && self.file.sending.is_none()
             && let Some(found) = self.file.opened.take()
         {
             let purpose = core::mem::take(&mut self.file.purpose);
-            if purpose != Purpose::Serve
+            if !matches!(purpose, Purpose::Serve | Purpose::ServeGzip)
                 && let Some(file) = self.file.file.take()
             {
                 ctx.close_file(file);
             }
             match purpose {
-                Purpose::Nothing => {}
+                Purpose::Nothing | Purpose::List | Purpose::Pick => {}
                 Purpose::Condition => self.resume_program(found, link, ctx),
                 Purpose::Candidate { at, uri } => self.candidate_known(at, uri, found, link, ctx),
                 Purpose::Index { at, name, directory_known } => {
@@ -138,6 +195,7 @@ impl Exchange {
                 }
                 Purpose::Directory { at, missing } => self.directory_known(at, missing, found, link, ctx),
                 Purpose::Serve => self.serve_opened(found, link, ctx),
+                Purpose::ServeGzip => self.gzip_known(found, link, ctx),
             }
         }
     }
@@ -188,7 +246,7 @@ impl Exchange {
         if let Err(error) = found.as_ref()
             && !error.is_absence()
         {
-            let message = format!("open() \"{}\" failed ({error})", self.file.shown_path());
+            let message = format!("{} \"{}\" failed ({error})", self.file.call(), self.file.shown_path());
             self.log_error(Level::Crit, &message, ctx);
         }
         if !found.is_ok_and(|info| (info.kind == FileKind::Directory) == wants_directory) {
@@ -234,27 +292,55 @@ impl Exchange {
             return self.fail_status(Status::METHOD_NOT_ALLOWED, link, ctx);
         }
         if self.facts.uri.ends_with(b"/") {
+            if self.picks_at_random() {
+                return self.list_uri(Purpose::Pick, link, ctx);
+            }
             return self.try_index(0, false, link, ctx);
         }
         let generation = Rc::clone(&self.generation);
-        let Some(mapped) = self.map_uri(&generation, ctx) else {
+        let filters = self.location(&generation).and_then(|location| location.filters.as_deref());
+        let gzip = filters.is_some_and(|filters| match filters.gzip_static {
+            GzipStatic::Off => false,
+            GzipStatic::On => filters.negotiation.vary || self.takes_gzip_copy(filters, ctx),
+            GzipStatic::Always => true,
+        });
+        if gzip && matches!(self.method, Method::Get | Method::Head) {
+            return self.look_for(Purpose::ServeGzip, b".gz", link, ctx);
+        }
+        self.look_for(Purpose::Serve, b"", link, ctx);
+    }
+
+    /// Looks for the file of the present URI, `ending` behind its name.
+    fn look_for(&mut self, purpose: Purpose, ending: &[u8], link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(mut mapped) = self.map_uri(&generation, ctx) else {
             return self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
         };
+        mapped.path.extend_from_slice(ending);
         if !self.guarded(&mapped, ctx) {
             return self.fail_status(Status::NOT_FOUND, link, ctx);
         }
-        self.look_up(Purpose::Serve, mapped.path, link, ctx);
+        self.look_up(purpose, mapped.path, link, ctx);
+    }
+
+    /// Asks for what is in the directory of the present URI.
+    fn list_uri(&mut self, purpose: Purpose, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        match self.map_uri(&generation, ctx) {
+            Some(mapped) => self.list(purpose, mapped, link, ctx),
+            None => self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx),
+        }
     }
 
     /// Looks for the name of `index` at this place.
-    fn try_index(&mut self, at: usize, directory_known: bool, link: &mut Link, ctx: &mut Context) {
+    pub(super) fn try_index(&mut self, at: usize, directory_known: bool, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(core) = self.core(&generation) else { return };
         let Some(mut mapped) = self.map_uri(&generation, ctx) else {
             return self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
         };
         let Some(template) = core.index.get(at) else {
-            return self.forbid_listing(&mapped, directory_known, link, ctx);
+            return self.show_or_forbid(mapped, directory_known, link, ctx);
         };
         let name = self.evaluate(template, &generation, ctx);
         if name.first() == Some(&b'/') {
@@ -320,15 +406,20 @@ impl Exchange {
             self.log_error(Level::Error, &format!("\"{path}\" is forbidden ({error})"), ctx);
             return self.fail_status(Status::FORBIDDEN, link, ctx);
         }
-        self.log_error(Level::Crit, &format!("open() \"{path}\" failed ({error})"), ctx);
+        self.log_error(Level::Crit, &format!("{} \"{path}\" failed ({error})", self.file.call()), ctx);
         self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
     }
 
-    /// None of the index files is in the directory, and nobody lists it.
-    fn forbid_listing(&mut self, mapped: &Mapped, known: bool, link: &mut Link, ctx: &mut Context) {
+    /// None of the index files is in the directory: `autoindex` lists it, or nobody.
+    fn show_or_forbid(&mut self, mapped: Mapped, known: bool, link: &mut Link, ctx: &mut Context) {
         debug_assert!(
             known || self.core(&Rc::clone(&self.generation)).is_none_or(|core| core.index.is_empty())
         );
+        let lists =
+            self.core(&Rc::clone(&self.generation)).is_some_and(|core| core.files.autoindex.is_some());
+        if lists && matches!(self.method, Method::Get | Method::Head) {
+            return self.list(Purpose::List, mapped, link, ctx);
+        }
         let path = shown(&mapped.path);
         self.log_error(Level::Error, &format!("directory index of \"{path}\" is forbidden"), ctx);
         self.fail_status(Status::FORBIDDEN, link, ctx);
@@ -340,7 +431,10 @@ impl Exchange {
                 FileKind::Regular if self.method == Method::Post => {
                     self.fail_status(Status::METHOD_NOT_ALLOWED, link, ctx);
                 }
-                FileKind::Regular => self.serve(info, link, ctx),
+                FileKind::Regular => {
+                    let varies = core::mem::take(&mut self.file.varies);
+                    self.serve(info, Copy { gzip: false, varies }, link, ctx);
+                }
                 FileKind::Directory => self.redirect_to_slash(link, ctx),
                 FileKind::Other => {
                     let text = format!("\"{}\" is not a regular file", self.file.shown_path());
@@ -352,6 +446,35 @@ impl Exchange {
         }
     }
 
+    /// Whether the compressed neighbour of a file exists is known.
+    fn gzip_known(&mut self, found: Result<FileInfo, IoError>, link: &mut Link, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let filters = self.location(&generation).and_then(|location| location.filters.as_deref());
+        let Some(filters) = filters else { return };
+        let negotiated = filters.gzip_static == GzipStatic::On;
+        let allowed = !negotiated || self.takes_gzip_copy(filters, ctx);
+        let varies = negotiated && filters.negotiation.vary;
+        match found {
+            Ok(info) if allowed && info.kind == FileKind::Regular => {
+                return self.serve(info, Copy { gzip: true, varies }, link, ctx);
+            }
+            Ok(info) if allowed && info.kind == FileKind::Other => {
+                let text = format!("\"{}\" is not a regular file", self.file.shown_path());
+                self.log_error(Level::Crit, &text, ctx);
+                return self.fail_status(Status::NOT_FOUND, link, ctx);
+            }
+            // The reply would have been another one for another client.
+            Ok(_) => self.file.varies = varies,
+            Err(error) if error.is_absence() => {}
+            Err(error) => {
+                let level = if is_denial(error) { Level::Error } else { Level::Crit };
+                let text = format!("{} \"{}\" failed ({error})", self.file.call(), self.file.shown_path());
+                self.log_error(level, &text, ctx);
+            }
+        }
+        self.look_for(Purpose::Serve, b"", link, ctx);
+    }
+
     fn fail_open(&mut self, error: IoError, link: &mut Link, ctx: &mut Context) {
         let (level, status) = if error.is_absence() {
             (Level::Error, Status::NOT_FOUND)
@@ -361,7 +484,7 @@ impl Exchange {
             (Level::Crit, Status::INTERNAL_SERVER_ERROR)
         };
         if status != Status::NOT_FOUND || self.logs_not_found() {
-            let text = format!("open() \"{}\" failed ({error})", self.file.shown_path());
+            let text = format!("{} \"{}\" failed ({error})", self.file.call(), self.file.shown_path());
             self.log_error(level, &text, ctx);
         }
         self.fail_status(status, link, ctx);

@@ -14,6 +14,11 @@ pub(crate) const PRODUCT: &str = concat!("ringgate/", env!("CARGO_PKG_VERSION"))
 /// The name alone (`server_tokens off`).
 pub(crate) const PRODUCT_NAME: &str = "ringgate";
 
+/// `empty_gif`: one transparent pixel, as small as the format (GIF89a) allows.
+pub(crate) const EMPTY_GIF: &[u8] = b"GIF89a\x01\0\x01\0\x80\x01\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\x01\0,\0\0\0\0\x01\0\x01\0\0\x02\x02L\x01\0;";
+/// When it was made, by its Last-Modified: 28 September 1970.
+pub(crate) const EMPTY_GIF_TIME_S: i64 = 23_349_600;
+
 /// nginx's page for a status: a heading, a rule, the product; `padded` makes an error's long enough for browsers that
 /// show their own instead of short ones. Empty for a status that has none.
 pub(crate) fn page(status: Status, product: &[u8], padded: bool) -> Chunk {

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::conditional::{Precondition, Validators};
+use super::files::Copy;
 use super::range::{self, Wanted};
 use crate::buf::Chunk;
 use crate::command::{Command, FileInfo, Level};
@@ -47,7 +48,7 @@ struct Multipart {
 
 impl Exchange {
     /// Serves the file that was opened, or says why its contents need not be sent.
-    pub(super) fn serve(&mut self, info: FileInfo, link: &mut Link, ctx: &mut Context) {
+    pub(super) fn serve(&mut self, info: FileInfo, copy: Copy, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(core) = self.core(&generation) else { return };
         self.drop_request_body(ctx);
@@ -59,13 +60,21 @@ impl Exchange {
         } else {
             Precondition::Holds
         };
-        let mut reply = LocalReply { status, last_modified_s: Some(info.mtime_s), ..LocalReply::default() };
+        let varies = copy.varies;
+        let mut reply = LocalReply {
+            status,
+            varies,
+            gzip: copy.gzip,
+            last_modified_s: Some(info.mtime_s),
+            ..LocalReply::default()
+        };
         reply.etag.clone_from(&etag);
         match precondition {
             Precondition::Holds => self.serve_parts(info, &etag, reply, core, &generation, link, ctx),
             Precondition::NotModified => {
                 reply.status = Status::NOT_MODIFIED;
                 reply.not_modified = true;
+                reply.gzip = false;
                 self.file.close(ctx);
                 self.respond(reply, link, ctx);
             }
@@ -90,14 +99,12 @@ impl Exchange {
         let mut sending = Sending { reply: None, parts: VecDeque::new(), multipart: None, reading: false };
         reply.length = Some(info.size);
         self.plan_local(&reply, generation, ctx);
-        let wanted = if self.plan.length_lost {
-            Wanted::All
-        } else {
-            self.wanted_parts(info, etag, reply.status, core)
-        };
+        // Ranges of compressed bytes are not offered, as with nginx.
+        let whole = self.plan.length_lost || reply.gzip;
+        let wanted = if whole { Wanted::All } else { self.wanted_parts(info, etag, reply.status, core) };
         match wanted {
             Wanted::All => {
-                if reply.status == Status::OK && core.ranges_max != Some(0) && !self.plan.length_lost {
+                if reply.status == Status::OK && core.ranges_max != Some(0) && !whole {
                     reply.late_fields.extend_from_slice(b"Accept-Ranges: bytes\r\n");
                 }
                 sending.parts.extend((info.size > 0).then_some(0..info.size));
@@ -155,7 +162,8 @@ impl Exchange {
             *digit += u8::try_from(random % 10).unwrap_or(0);
             random /= 10;
         }
-        let content_type = self.content_type(generation).to_vec();
+        let mut content_type = self.content_type(generation).to_vec();
+        self.append_charset(&mut content_type, generation, ctx);
         let multipart = Multipart { boundary, content_type, length, begun: false };
         let parts = sending.parts.iter();
         let bytes: u64 =
@@ -200,6 +208,7 @@ impl Exchange {
             let framing =
                 if self.filters.is_some() { self.unknown_length_framing(&generation) } else { length };
             self.keep_alive &= framing != ReplyFraming::UntilClose;
+            let framing = self.framing_for_trailers(framing, head.status, &generation);
             self.reply.begin(framing);
             self.write_local_head(head, &generation, ctx);
         }
@@ -218,7 +227,7 @@ impl Exchange {
         filter::push(&mut self.filters, &mut self.reply, data);
         if let Some(end) = end {
             filter::push(&mut self.filters, &mut self.reply, Chunk::from_vec(end));
-            filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
+            self.end_body(Chunk::empty(), ctx);
             self.file.close(ctx);
             self.stage = Stage::Reply;
         }

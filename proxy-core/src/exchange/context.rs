@@ -408,6 +408,11 @@ impl Context {
         }
     }
 
+    /// A key for a file of a client's.
+    pub(crate) fn file_key(&mut self, client: ConnId, role: FileRole) -> FileId {
+        FileId(self.files.insert(FileOwner { client, role }))
+    }
+
     /// Asks for a file to be opened.
     pub(crate) fn open_file(
         &mut self,
@@ -416,7 +421,7 @@ impl Context {
         path: Arc<[u8]>,
         mode: OpenMode,
     ) -> FileId {
-        let file = FileId(self.files.insert(FileOwner { client, role }));
+        let file = self.file_key(client, role);
         self.commands.push_back(Command::OpenFile { file, path, mode });
         file
     }
@@ -476,5 +481,7 @@ fn present_log<'a>(id: LogId, old: &'a Config, new: &Config) -> Destination<'a> 
         (Some(place), _) => Destination::File(LogId(place)),
         (None, LogSink::File(path)) => Destination::Path(path.as_bytes()),
         (None, LogSink::Stderr) => Destination::Path(b"/dev/stderr"),
+        // The server that the old configuration named is not known any more.
+        (None, LogSink::Syslog(_)) => Destination::Path(b"/dev/null"),
     }
 }

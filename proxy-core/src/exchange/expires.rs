@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::Exchange;
+use super::context::{Context, Generation};
 use crate::config::{CoreSettings, Expires};
 use crate::h1::encode;
 use crate::http::{Status, date};
@@ -16,10 +18,28 @@ pub(super) struct Expiry {
     max_age_s: Option<i64>,
 }
 
-impl Expiry {
+impl Exchange {
     /// What the level says about a reply with this status; nothing for one that `expires` leaves alone.
-    pub(super) fn of(
+    pub(super) fn expiry(
+        &self,
         core: &CoreSettings,
+        status: Status,
+        modified_s: impl FnOnce() -> Option<i64>,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Option<Expiry> {
+        let Expires::Computed { value, modified } = &core.expires else {
+            return Expiry::of(&core.expires, status, modified_s, ctx.now);
+        };
+        let text = self.evaluate(value, generation, ctx);
+        let expires = Expires::parse(core::str::from_utf8(&text).ok()?, *modified).ok()?;
+        Expiry::of(&expires, status, modified_s, ctx.now)
+    }
+}
+
+impl Expiry {
+    fn of(
+        expires: &Expires,
         status: Status,
         modified_s: impl FnOnce() -> Option<i64>,
         now: Now,
@@ -28,8 +48,8 @@ impl Expiry {
             return None;
         }
         let now_s = i64::try_from(now.unix_ms / 1000).unwrap_or(i64::MAX);
-        let (span_s, from_s) = match core.expires {
-            Expires::Off => return None,
+        let (span_s, from_s) = match *expires {
+            Expires::Off | Expires::Computed { .. } => return None,
             Expires::Epoch => return Some(Self { at_s: 1, max_age_s: None }),
             Expires::Max => return Some(Self { at_s: MAX_AT_S, max_age_s: Some(MAX_AGE_S) }),
             Expires::Access(span_s) => (span_s, now_s),
@@ -106,11 +126,10 @@ mod tests {
             (Expires::Daily(9 * 3600), None, Some((784_111_777 + 83_423, Some(83_423)))),
             (Expires::Daily(10 * 3600), None, Some((784_111_777 + 623, Some(623)))),
         ] {
-            let core = CoreSettings { expires, ..CoreSettings::default() };
-            let got =
-                Expiry::of(&core, Status::OK, || modified, now).map(|expiry| (expiry.at_s, expiry.max_age_s));
-            assert_eq!(got, wanted, "{:?}", core.expires);
-            assert_eq!(Expiry::of(&core, Status::NOT_FOUND, || modified, now), None);
+            let got = Expiry::of(&expires, Status::OK, || modified, now)
+                .map(|expiry| (expiry.at_s, expiry.max_age_s));
+            assert_eq!(got, wanted, "{expires:?}");
+            assert_eq!(Expiry::of(&expires, Status::NOT_FOUND, || modified, now), None);
         }
     }
 }

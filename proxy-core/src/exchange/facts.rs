@@ -162,6 +162,8 @@ pub struct Facts {
     pub upstream_head: Option<ResponseHead>,
     /// How many bytes of the reply were compressed, and to how many (`$gzip_ratio`).
     pub gzip_totals: Option<(u64, u64)>,
+    /// The lines behind the body of the upstream's reply, where they are passed on (`$upstream_trailer_…`).
+    pub upstream_trailers: Chunk,
 }
 
 impl Facts {
@@ -204,6 +206,7 @@ impl Facts {
             tries: SmallVec::new(),
             upstream_head: None,
             gzip_totals: None,
+            upstream_trailers: Chunk::empty(),
         }
     }
 
@@ -314,6 +317,8 @@ pub struct Reply {
     pub status: Status,
     /// The head as it was sent: the status line and every field line (`$sent_http_…`).
     pub head: Chunk,
+    /// The lines behind the body (`$sent_trailer_…`).
+    pub trailers: Chunk,
     /// Bytes sent, head included (`$bytes_sent`).
     pub bytes_sent: u64,
     /// Bytes sent, head excluded (`$body_bytes_sent`).

@@ -25,6 +25,7 @@
 pub(crate) mod access;
 mod auth_basic;
 pub(crate) mod browser;
+mod charset;
 pub(crate) mod context;
 mod cookies;
 pub(crate) mod error_log;
@@ -44,6 +45,7 @@ pub(crate) mod respond;
 pub(crate) mod rewrite;
 pub(crate) mod spill;
 mod tls;
+mod trailers;
 pub(crate) mod tunnel;
 pub mod vars;
 
@@ -58,7 +60,7 @@ pub use facts::{ConnFacts, DynamicTarget, Facts, LimitStatus, Reply, TlsFacts, T
 
 use crate::buf::Chunk;
 use crate::command::{Completion, FileId, Level, Room};
-use crate::config::{CoreSettings, Location, Proxy};
+use crate::config::{Content, CoreSettings, Location, Proxy};
 use crate::conn::Link;
 use crate::content::files::FileRun;
 use crate::error::ClientError;
@@ -116,6 +118,8 @@ pub(crate) struct Exchange {
     pub(crate) challenge: Vec<u8>,
     /// An index or a candidate of `try_files` was appended to the URI and belongs behind a regex location's `alias`.
     pub(crate) add_uri_to_alias: bool,
+    /// `add_trailer` has something for this reply.
+    adds_trailers: bool,
     pub(crate) internal: bool,
     pub(crate) redirects_left: u32,
     /// The status that an error page stands for, and that the client sees unless the page says otherwise.
@@ -210,6 +214,7 @@ impl Exchange {
             access: AccessRun::default(),
             challenge: Vec::new(),
             add_uri_to_alias: false,
+            adds_trailers: false,
             internal: false,
             redirects_left: INTERNAL_REDIRECTS_MAX,
             error_status: None,
@@ -392,8 +397,8 @@ impl Exchange {
     /// The proxy settings of the location that the request is in.
     pub(crate) fn proxy_settings<'a>(&self, generation: &'a Generation) -> Option<&'a Proxy> {
         match &self.location(generation)?.content {
-            crate::config::Content::Proxy(proxy) => Some(proxy),
-            crate::config::Content::Files | crate::config::Content::StubStatus => None,
+            Content::Proxy(proxy) => Some(proxy),
+            Content::Files | Content::StubStatus | Content::EmptyGif => None,
         }
     }
 
@@ -414,6 +419,7 @@ impl Exchange {
             | Completion::Recv { .. }
             | Completion::Send { .. }
             | Completion::Verify { .. }
+            | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
         }
     }

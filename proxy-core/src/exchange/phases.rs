@@ -40,7 +40,12 @@ impl Exchange {
     /// Finds the location of the present URI and goes on in it.
     pub(crate) fn find_location(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         let Some(server) = generation.config.server(self.facts.server) else { return };
-        let found = server.tree.find(&self.facts.uri);
+        let env = ctx.env(generation);
+        let found = server.tree.find_where(&self.facts.uri, &mut |variable| {
+            let mut value = alloc::vec::Vec::new();
+            self.facts.value(variable, &env, &mut value);
+            !value.is_empty() && value != b"0"
+        });
         self.facts.location = found.location.unwrap_or(server.root);
         self.facts.found = self.facts.location;
         if found.add_slash.is_some() {
@@ -118,6 +123,7 @@ impl Exchange {
                 self.start_proxy(buffer, link, ctx);
             }
             Content::StubStatus => self.respond_stub_status(link, ctx),
+            Content::EmptyGif => self.respond_empty_gif(link, ctx),
             Content::Files => self.start_files(link, ctx),
         }
     }

@@ -50,6 +50,8 @@ pub(crate) struct ReplyBody {
     framing: ReplyFraming,
     held: Chain,
     pending: Chain,
+    /// The part of what is still to come that goes out, counted from the next byte.
+    window: Option<core::ops::Range<u64>>,
     spill: Option<Spill>,
     trailers: Chunk,
     source_ended: bool,
@@ -71,8 +73,31 @@ impl ReplyBody {
         self.framing
     }
 
+    /// Only this part of what the source gives goes out.
+    pub(crate) const fn cut_out(&mut self, part: core::ops::Range<u64>) {
+        self.window = Some(part);
+    }
+
+    /// What of the next bytes lies in the part that goes out.
+    fn cut_to_window(&mut self, mut data: Chunk) -> Chunk {
+        let Some(window) = &mut self.window else { return data };
+        let skipped = window.start.min(data.len() as u64);
+        data.advance(usize::try_from(skipped).unwrap_or(usize::MAX));
+        window.start -= skipped;
+        window.end -= skipped;
+        if window.start == 0 {
+            data.truncate(usize::try_from(window.end).unwrap_or(usize::MAX));
+            window.end -= data.len() as u64;
+        }
+        data
+    }
+
     /// Bytes from the source. What the framing has no place for is dropped.
     pub(crate) fn push(&mut self, data: Chunk) {
+        let data = if self.window.is_some() { self.cut_to_window(data) } else { data };
+        if data.is_empty() {
+            return;
+        }
         match self.framing {
             ReplyFraming::None => {}
             ReplyFraming::Length(_)

@@ -9,11 +9,10 @@ use alloc::vec::Vec;
 
 use super::Exchange;
 use super::context::{Context, Generation};
-use super::expires::Expiry;
 use super::reply_body::ReplyFraming;
 use super::respond::LocalReply;
 use crate::buf::Chunk;
-use crate::config::{AddHeader, CoreSettings, Piece, Proxy, ServerTokens, Variable};
+use crate::config::{AddHeader, CoreSettings, Expires, Piece, Proxy, ServerTokens, Variable};
 use crate::content::pages;
 use crate::content::serve::last_modified_field;
 use crate::filter::plan::{Encoding, Outlook, Plan, Treat};
@@ -34,17 +33,19 @@ impl Exchange {
         self.limit_keep_alive(core);
         let product = self.product(core, generation, ctx);
         begin_head(reply.status, reply.status.reason().as_bytes(), &product, ctx);
-        let out = &mut ctx.scratch;
         if reply.status != Status::NO_CONTENT && !reply.not_modified {
             let content_type = reply.content_type.as_deref();
             let content_type = content_type.unwrap_or_else(|| self.content_type(generation));
             if !content_type.is_empty() {
-                encode::field(out, b"Content-Type", content_type);
+                // A redirect's page is no text of the site's.
+                let charset = core.charset.as_ref().filter(|_| reply.location.is_none());
+                self.write_content_type(content_type, charset, generation, ctx);
             }
-            if !self.plan.length_lost {
-                length_field(out, reply.length.unwrap_or(reply.body.len() as u64));
+            if !reply.streamed && !self.plan.length_lost && self.reply.framing() != ReplyFraming::Chunked {
+                length_field(&mut ctx.scratch, reply.length.unwrap_or(reply.body.len() as u64));
             }
         }
+        let out = &mut ctx.scratch;
         // An error page's own age says nothing about what was asked for.
         let own_last_modified =
             matches!(reply.status.0, 200 | 206 | 304) && !core.replaces(HeaderId::LastModified, reply.status);
@@ -60,6 +61,9 @@ impl Exchange {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         self.connection_fields(reply.status, core, ctx);
+        if reply.varies && !self.plan.vary {
+            ctx.scratch.extend_from_slice(b"Vary: Accept-Encoding\r\n");
+        }
         if let Some(location) = location.filter(|_| !reply.location_is_made) {
             encode::field(&mut ctx.scratch, b"Location", location);
         }
@@ -73,7 +77,11 @@ impl Exchange {
                 Treat::Replace(etag) => encode::field(&mut ctx.scratch, b"ETag", &etag),
             }
         }
-        if let Some(expiry) = Expiry::of(core, reply.status, || reply.last_modified_s, ctx.now) {
+        if reply.gzip && self.plan.encoding != Encoding::Drop {
+            ctx.scratch.extend_from_slice(b"Content-Encoding: gzip\r\n");
+        }
+        let expiry = self.expiry(core, reply.status, || reply.last_modified_s, generation, ctx);
+        if let Some(expiry) = expiry {
             expiry.write_expires(&mut ctx.scratch);
             expiry.write_cache_control(&mut ctx.scratch);
         }
@@ -119,18 +127,26 @@ impl Exchange {
             return;
         };
         self.limit_keep_alive(core);
+        let asks = !proxy.cookie_flags.is_empty() || matches!(core.expires, Expires::Computed { .. });
+        if asks {
+            // What is computed for the fields may depend on them.
+            self.facts.upstream_head = Some(head.clone());
+        }
         let status = self.facts.reply.status;
         let own_reason = self.error_status.is_some();
+        let own_reason = own_reason || self.proxy.ranges.part.is_some();
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
         let product = self.product(core, generation, ctx);
         begin_proxied(status, reason, &head, proxy, &product, ctx);
-        let out = &mut ctx.scratch;
         if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !status.is_bodiless()) {
-            encode::field(out, b"Content-Type", content_type);
+            let accel = head.value(HeaderId::XAccelCharset).filter(|_| !proxy.ignore_headers.accel_charset);
+            self.pass_content_type(content_type, accel, core, generation, ctx);
         }
+        let out = &mut ctx.scratch;
         let length = meta.content_length.filter(|_| !self.plan.length_lost);
         let length = length.filter(|_| framing != ReplyFraming::Chunked && status.0 != 204);
-        if let Some(length) = length {
+        let part = self.proxy.ranges.part.as_ref().map(|part| part.end - part.start);
+        if let Some(length) = length.map(|length| part.unwrap_or(length)) {
             length_field(out, length);
         }
         let moved = self.moved_location(&head, proxy, core, generation, ctx);
@@ -153,6 +169,7 @@ impl Exchange {
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);
         self.encoding_field(ctx);
+        self.proxy.ranges.write(&mut ctx.scratch);
         ctx.scratch.extend_from_slice(b"\r\n");
     }
 
@@ -210,15 +227,15 @@ impl Exchange {
             self.plan = Plan::default();
             return;
         }
-        let expiry = Expiry::of(core, reply.status, || reply.last_modified_s, ctx.now);
+        let expiry = self.expiry(core, reply.status, || reply.last_modified_s, generation, ctx);
         let content_type = reply.content_type.clone();
         let content_type =
             content_type.unwrap_or_else(|| Chunk::from_vec(self.content_type(generation).to_vec()));
         let outlook = Outlook {
             status: reply.status,
             content_type: &content_type,
-            content_encoding: None,
-            length: Some(reply.length.unwrap_or(reply.body.len() as u64)),
+            content_encoding: reply.gzip.then_some(b"gzip"),
+            length: (!reply.streamed).then(|| reply.length.unwrap_or(reply.body.len() as u64)),
             unbuffered: false,
             expires_s: expiry.map(|expiry| expiry.at_s()),
             fields: reply,
@@ -247,7 +264,7 @@ impl Exchange {
             content_encoding: head.value(HeaderId::ContentEncoding).filter(|value| !value.is_empty()),
             length: meta.content_length,
             unbuffered,
-            expires_s: Expiry::of(core, status, modified, ctx.now).map(|expiry| expiry.at_s()),
+            expires_s: self.expiry(core, status, modified, generation, ctx).map(|expiry| expiry.at_s()),
             fields: head,
         };
         self.plan_filters(&outlook, generation, ctx);
@@ -265,8 +282,13 @@ impl Exchange {
     ) {
         let Some(core) = self.core(generation) else { return };
         let status = self.facts.reply.status;
-        let expiry =
-            Expiry::of(core, status, || head.value(HeaderId::LastModified).and_then(parse_date), ctx.now);
+        let expiry = self.expiry(
+            core,
+            status,
+            || head.value(HeaderId::LastModified).and_then(parse_date),
+            generation,
+            ctx,
+        );
         let (mut expires_due, mut cache_control_due) = (expiry.is_some(), expiry.is_some());
         let bytes = head.bytes.as_slice();
         let mut lines = encode::Lines::of(bytes);
@@ -275,6 +297,7 @@ impl Exchange {
             let name = field.name.of(bytes);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
                 || (field.id == HeaderId::Location && location_moved)
+                || (field.id == HeaderId::AcceptRanges && self.proxy.ranges.offered)
                 || (field.id == HeaderId::Trailer && !proxy.pass_trailers);
             if spoken_for
                 || meta.connection.drops(bytes, field)

@@ -34,6 +34,12 @@ pub(crate) struct LocalReply {
     pub(crate) location: Option<Vec<u8>>,
     /// A Location that was made absolute stands before the Connection field, any other behind it.
     pub(crate) location_is_made: bool,
+    /// The length is not said beforehand: chunks, or the end of the connection.
+    pub(crate) streamed: bool,
+    /// `Content-Encoding: gzip`
+    pub(crate) gzip: bool,
+    /// `Vary: Accept-Encoding`
+    pub(crate) varies: bool,
     /// Nothing is said about the body: the client has it already.
     pub(crate) not_modified: bool,
     /// The ETag; empty for none.
@@ -52,16 +58,17 @@ impl Exchange {
         self.plan_local(&reply, &generation, ctx);
         let framing = if bodiless {
             ReplyFraming::None
-        } else if self.plan.length_lost {
+        } else if self.plan.length_lost || reply.streamed {
             self.unknown_length_framing(&generation)
         } else {
             ReplyFraming::Length(reply.body.len() as u64)
         };
+        let framing = self.framing_for_trailers(framing, reply.status, &generation);
         self.keep_alive &= framing != ReplyFraming::UntilClose;
         self.reply.begin(framing);
         self.write_local_head(&reply, &generation, ctx);
         filter::push(&mut self.filters, &mut self.reply, reply.body);
-        filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
+        self.end_body(Chunk::empty(), ctx);
         self.run_filters(ctx);
         self.send_head(link, ctx);
         self.stage = Stage::Reply;
@@ -317,6 +324,33 @@ impl Exchange {
         };
         let status = self.error_status.unwrap_or(reply.status);
         self.respond(LocalReply { status, ..reply }, link, ctx);
+    }
+
+    /// `empty_gif`
+    pub(crate) fn respond_empty_gif(&mut self, link: &mut Link, ctx: &mut Context) {
+        if !matches!(self.method, Method::Get | Method::Head) {
+            return self.fail_status(Status::METHOD_NOT_ALLOWED, link, ctx);
+        }
+        let generation = Rc::clone(&self.generation);
+        let mode = self.core(&generation).map_or(IfModifiedSince::Off, |core| core.if_modified_since);
+        let status = self.error_status.unwrap_or(Status::OK);
+        let validators = Validators { last_modified_s: Some(pages::EMPTY_GIF_TIME_S), etag: b"" };
+        let reply =
+            LocalReply { status, last_modified_s: Some(pages::EMPTY_GIF_TIME_S), ..LocalReply::default() };
+        match validators.weigh(&self.facts.head, mode) {
+            Precondition::NotModified if status == Status::OK => {
+                let reply = LocalReply { status: Status::NOT_MODIFIED, not_modified: true, ..reply };
+                self.respond(reply, link, ctx);
+            }
+            Precondition::Failed if status == Status::OK => {
+                self.fail_status(Status::PRECONDITION_FAILED, link, ctx);
+            }
+            Precondition::Holds | Precondition::NotModified | Precondition::Failed => {
+                let content_type = Some(Chunk::from_static(b"image/gif"));
+                let body = Chunk::from_static(pages::EMPTY_GIF);
+                self.respond(LocalReply { content_type, body, ..reply }, link, ctx);
+            }
+        }
     }
 
     /// Whether the reply may be framed in chunks.

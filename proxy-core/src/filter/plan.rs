@@ -229,6 +229,20 @@ impl Exchange {
         filters.negotiation.takes_gzip(&self.facts.head, outlook, now_s)
     }
 
+    /// Whether the client takes a file's compressed copy; nothing is known of the reply yet.
+    pub(crate) fn takes_gzip_copy(&self, filters: &Filters, ctx: &Context) -> bool {
+        let outlook = Outlook {
+            status: Status::OK,
+            content_type: b"",
+            content_encoding: None,
+            length: None,
+            unbuffered: false,
+            expires_s: None,
+            fields: &LocalReply::default(),
+        };
+        self.takes_gzip(filters, &outlook, ctx)
+    }
+
     /// The framing of a body whose length filters have taken away.
     pub(crate) fn unknown_length_framing(&self, generation: &Generation) -> ReplyFraming {
         if self.facts.head.version == Version::Http2 {

@@ -183,7 +183,8 @@ fn clock(out: &mut Vec<u8>, civil: Civil) {
     two(out, civil.second);
 }
 
-fn month_name(out: &mut Vec<u8>, month: u8) {
+/// `Jan` … `Dec`, of a month from 1.
+pub(crate) fn month_name(out: &mut Vec<u8>, month: u8) {
     let name = MONTHS.get(usize::from(month).wrapping_sub(1));
     out.extend_from_slice(name.map_or(b"", |name| name.as_slice()));
 }

@@ -3,7 +3,8 @@
 //! On each level, as nginx does it: the longest text is looked for; an exact one ends the search, a prefix descends into
 //! its nested locations. If that ends without an exact match or a regex, the level's own regexes are tried, unless its
 //! prefix is a `^~` one: so the innermost level's regexes come first and the outermost's last. A regex that matches
-//! descends into the regexes nested in it, and that is the end, whatever is found there. Text locations nested in a
+//! descends into the regexes nested in it, and that is the end. Where no regex of a level matches, its predicates
+//! (`location $variable`) have their turn in the same way, whatever is found there. Text locations nested in a
 //! regex location are never found: nginx loads them and never looks at them, and a site that has one is served so.
 
 use alloc::string::String;
@@ -13,7 +14,7 @@ use super::ordered::OrderedRegexes;
 use super::prefix::{Ends, PrefixTree};
 use super::{Captures, Regex};
 use crate::buf::Chunk;
-use crate::config::{LocationId, LocationKind};
+use crate::config::{LocationId, LocationKind, Variable};
 
 /// The locations of one server, or those nested in one location, ready to be searched.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub struct LocationTree {
     texts: PrefixTree,
     by_text: Vec<ByText>,
     regexes: OrderedRegexes<ByRegex>,
+    predicates: Vec<ByPredicate>,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,16 @@ struct ByRegex {
     location: LocationId,
     nested: LocationTree,
 }
+
+#[derive(Debug)]
+struct ByPredicate {
+    variable: Variable,
+    location: LocationId,
+    nested: LocationTree,
+}
+
+/// Whether a variable holds for the present request.
+type Holds<'h> = dyn FnMut(&Variable) -> bool + 'h;
 
 /// What a search ended with.
 #[derive(Debug, Default)]
@@ -97,6 +109,12 @@ impl LocationTreeBuilder {
         Ok(())
     }
 
+    /// Adds a location for requests for which a variable holds; they are tried in the order of their addition, where no
+    /// regex of the level matches (nginx 1.31.5).
+    pub fn add_predicate(&mut self, variable: Variable, location: LocationId, nested: LocationTree) {
+        self.tree.predicates.push(ByPredicate { variable, location, nested });
+    }
+
     /// The finished tree.
     #[must_use]
     pub fn build(self) -> LocationTree {
@@ -117,13 +135,19 @@ impl LocationTree {
     /// Finds the location of a normalised URI by nginx's rules.
     #[must_use]
     pub fn find(&self, uri: &Chunk) -> Found<'_> {
+        self.find_where(uri, &mut |_| false)
+    }
+
+    /// As [`find`](Self::find); `holds` says which variables hold.
+    #[must_use]
+    pub fn find_where(&self, uri: &Chunk, holds: &mut Holds<'_>) -> Found<'_> {
         let mut found = Found::default();
-        self.search(uri, &mut found);
+        self.search(uri, holds, &mut found);
         found
     }
 
     /// Nesting is as deep as the configuration's, which its parser bounds.
-    fn search<'a>(&'a self, uri: &Chunk, found: &mut Found<'a>) -> End {
+    fn search<'a>(&'a self, uri: &Chunk, holds: &mut Holds<'_>, found: &mut Found<'a>) -> End {
         let walk = self.texts.walk(uri);
         if let Some(exact) = self.text(walk.whole.exact) {
             found.location = Some(exact.location);
@@ -140,18 +164,26 @@ impl LocationTree {
         if let Some(prefix) = self.text(walk.longest) {
             found.location = Some(prefix.location);
             no_regex = prefix.no_regex;
-            if prefix.nested.search(uri, found) == End::Decided {
+            if prefix.nested.search(uri, holds, found) == End::Decided {
                 return End::Decided;
             }
         }
-        if no_regex { End::Open } else { self.search_regexes(uri, found) }
+        if no_regex { End::Open } else { self.search_ordered(uri, holds, found) }
     }
 
-    fn search_regexes<'a>(&'a self, uri: &Chunk, found: &mut Found<'a>) -> End {
-        let Some((regex, captures, entry)) = self.regexes.first_match(uri) else { return End::Open };
+    /// Regexes first, then predicates, and what is nested in the one that is found.
+    fn search_ordered<'a>(&'a self, uri: &Chunk, holds: &mut Holds<'_>, found: &mut Found<'a>) -> End {
+        if let Some((regex, captures, entry)) = self.regexes.first_match(uri) {
+            found.location = Some(entry.location);
+            found.captures = Some((regex, captures));
+            entry.nested.search_ordered(uri, holds, found);
+            return End::Decided;
+        }
+        let Some(entry) = self.predicates.iter().find(|entry| holds(&entry.variable)) else {
+            return End::Open;
+        };
         found.location = Some(entry.location);
-        found.captures = Some((regex, captures));
-        entry.nested.search_regexes(uri, found);
+        entry.nested.search_ordered(uri, holds, found);
         End::Decided
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use proxy_core::buf::{Chain, Chunk};
 use proxy_core::command::{
-    Address, CloseHow, Command, Completion, ConnId, ConnectOptions, FileId, FileKind, Level, ListenerId,
-    OpenMode, Peer, Report, ResolveId, Room, VerifyId,
+    Address, CloseHow, Command, Completion, ConnId, ConnectOptions, DirectoryEntry, FileId, FileKind,
+    IoError, Level, ListenerId, OpenMode, Peer, Report, ResolveId, Room, VerifyId,
 };
 use proxy_core::config::{Config, ErrorLogFile, Listener, LogFile, LogId, LogSink, WorkerCount};
 use proxy_core::shared::Shared;
@@ -147,6 +147,7 @@ impl Engine for Console {
                 let Some(conn) = self.asked.take() else { return };
                 self.say(conn, &format!("{matches:?}\n"));
             }
+            Completion::ListDirectory { result, .. } => self.listed(result),
             Completion::Resolve { result, .. } => {
                 let Some(conn) = self.asked.take() else { return };
                 let text = result.map_or_else(|error| error.reason, |found| format!("{found:?}"));
@@ -227,6 +228,12 @@ impl Console {
                 self.commands.push_back(Command::Resolve { id, name: rest.into() });
             }
             "open" => self.open(conn, rest, OpenMode::Read),
+            "list" => {
+                self.next_file += 1;
+                let file = FileId(proxy_core::slab::Key { index: 0, generation: self.next_file });
+                self.file = Some((file, conn, false));
+                self.commands.push_back(Command::ListDirectory { file, path: rest.as_bytes().into() });
+            }
             "temp" => self.open(conn, rest, OpenMode::Temp),
             "connect" => self.connect(conn, rest),
             "burst" => {
@@ -254,6 +261,20 @@ impl Console {
         let file = FileId(proxy_core::slab::Key { index: 0, generation: self.next_file });
         self.file = Some((file, conn, mode == OpenMode::Temp));
         self.commands.push_back(Command::OpenFile { file, path: path.as_bytes().into(), mode });
+    }
+
+    fn listed(&mut self, result: Result<Vec<DirectoryEntry>, IoError>) {
+        let mut text = String::new();
+        match result {
+            Ok(mut found) => {
+                found.sort_by(|a, b| a.name.cmp(&b.name));
+                for entry in found {
+                    text += &format!("{} {:?} {};", entry.name.escape_ascii(), entry.kind, entry.size);
+                }
+            }
+            Err(error) => text = format!("error {}", error.errno),
+        }
+        self.file_done(&format!("{text}\n"));
     }
 
     fn file_done(&mut self, text: &str) {
@@ -403,7 +424,7 @@ pub fn config(hostname: &str, dir: &Path, address: Address, workers: usize) -> C
     config.listeners.push(listener(address));
     let file = |name: &str| LogSink::File(dir.join(name).to_str().unwrap().into());
     config.error_logs.push(ErrorLogFile { sink: file("error.log"), level: Level::Info });
-    config.logs.push(LogFile { sink: file("access.log"), buffer_bytes: 0, flush: None });
+    config.logs.push(LogFile { sink: file("access.log"), buffer_bytes: 0, flush: None, gzip_level: None });
     config
 }
 

@@ -6,6 +6,8 @@
 //! what stands inside `http { }`: @PORT0@ … are the proxy's ports, @UP@ and @UP2@ upstreams, @DEAD@ is nobody's address
 //! === file html/index.html
 //! a file in the proxy's directory, @DIR@
+//! === link html/l
+//! a symbolic link there, and what it says: @DIR@ is the proxy's directory
 //! === case its name
 //! # a comment
 //! --- request            what the client sends, and then reads one reply for
@@ -30,6 +32,8 @@ pub(super) struct File {
     pub(super) config: String,
     /// Names and contents.
     pub(super) files: Vec<(String, String)>,
+    /// Names of symbolic links and what they say.
+    pub(super) links: Vec<(String, String)>,
     pub(super) cases: Vec<Case>,
 }
 
@@ -79,6 +83,7 @@ impl File {
             match title.split_once(' ').unwrap_or((title, "")) {
                 ("config", _) => file.config = body.to_owned(),
                 ("file", name) => file.files.push((name.to_owned(), body.to_owned())),
+                ("link", name) => file.links.push((name.to_owned(), body.to_owned())),
                 ("case", name) => file.cases.push(Case::parse(name, body)),
                 (other, _) => panic!("=== {other}"),
             }
@@ -91,6 +96,9 @@ impl File {
         let mut text = self.about.trim_end().to_owned() + "\n=== config\n" + self.config.trim_end() + "\n";
         for (name, content) in &self.files {
             text += &format!("=== file {name}\n{}\n", content.trim_end());
+        }
+        for (name, target) in &self.links {
+            text += &format!("=== link {name}\n{}\n", target.trim_end());
         }
         for case in &self.cases {
             text += &case.text();

@@ -1,6 +1,7 @@
 //! One case through one proxy.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::bytes::{from_lines, to_lines};
@@ -83,14 +84,25 @@ impl Bench {
         self.fill_upstreams(text).replace("@PORT0@", &proxy.port(0).to_string())
     }
 
-    /// Writes the file's own files, all with one time.
+    /// Writes the file's own files, all with one time, their directories too.
     pub(super) fn place_files(&self, file: &File, proxy: &Proxy) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         for (name, content) in &file.files {
             let path = proxy.file(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, content).unwrap();
             let opened = fs::File::options().write(true).open(&path).unwrap();
-            opened.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+            opened.set_modified(time).unwrap();
+        }
+        for (name, target) in &file.links {
+            let target = target.trim_end().replace("@DIR@", &proxy.directory().display().to_string());
+            std::os::unix::fs::symlink(target, proxy.file(name)).unwrap();
+        }
+        for (name, _) in file.files.iter().chain(&file.links) {
+            let below = |path: &&Path| path.starts_with(proxy.directory()) && *path != proxy.directory();
+            for directory in proxy.file(name).ancestors().skip(1).take_while(below) {
+                fs::File::open(directory).unwrap().set_modified(time).unwrap();
+            }
         }
     }
 
@@ -200,6 +212,10 @@ fn read_body(client: &mut Client, method: &str, status: &str, head: &str) -> (Ve
     let mut body = Vec::new();
     if field(head, "Transfer-Encoding").is_some() {
         let whole = client.try_chunks(&mut body).is_some();
+        if whole && !client.trailers.is_empty() {
+            body.extend_from_slice(b"\n[trailers]\n");
+            body.extend_from_slice(&client.trailers);
+        }
         (body, whole)
     } else if let Some(length) = field(head, "Content-Length") {
         let whole = client.try_exactly(length.parse().unwrap(), &mut body).is_some();

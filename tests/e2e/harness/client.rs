@@ -14,6 +14,8 @@ pub struct Client {
     unread: Vec<u8>,
     may_be_silent: bool,
     is_silent: bool,
+    /// The lines behind the last body that came in chunks.
+    pub trailers: Vec<u8>,
 }
 
 /// A reply, its body without framing.
@@ -52,7 +54,7 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new(), may_be_silent: false, is_silent: false }
+        Self { stream, unread: Vec::new(), may_be_silent: false, is_silent: false, trailers: Vec::new() }
     }
 
     /// Takes silence for so long as an end and not as a failure.
@@ -131,8 +133,14 @@ impl Client {
             let line = String::from_utf8(self.try_until(b"\r\n")?).unwrap();
             let size = usize::from_str_radix(line.trim_end().split(';').next()?, 16).unwrap();
             if size == 0 {
-                while self.try_until(b"\r\n")? != b"\r\n" {}
-                return Some(());
+                self.trailers.clear();
+                loop {
+                    let line = self.try_until(b"\r\n")?;
+                    if line == b"\r\n" {
+                        return Some(());
+                    }
+                    self.trailers.extend(line);
+                }
             }
             self.try_exactly(size, body)?;
             assert_eq!(self.try_until(b"\r\n")?, b"\r\n");

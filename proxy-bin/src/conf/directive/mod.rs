@@ -7,6 +7,7 @@
 
 mod access;
 mod check;
+mod files;
 mod filter;
 mod headers;
 mod http2;
@@ -224,6 +225,7 @@ const TABLES: &[&[Entry]] = &[
     process::ENTRIES,
     http_core::ENTRIES,
     http2::ENTRIES,
+    files::ENTRIES,
     headers::ENTRIES,
     limits::ENTRIES,
     access::ENTRIES,

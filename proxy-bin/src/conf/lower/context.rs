@@ -63,6 +63,8 @@ pub struct Context<'e> {
     pub logs: Logs,
     /// Log formats, in their order.
     pub formats: Vec<Arc<LogFormat>>,
+    /// Every charset that is named anywhere.
+    pub charsets: Vec<Box<[u8]>>,
     /// Upstream groups.
     pub upstreams: Upstreams,
     /// Limit zones.

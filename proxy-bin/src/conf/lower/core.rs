@@ -47,6 +47,8 @@ pub struct CoreLevel {
     pub error_pages: Option<Vec<ErrorPage>>,
     pub recursive_error_pages: Option<bool>,
     pub error_logs: Option<Vec<ErrorLogRef>>,
+    pub files: super::files::FilesLevel,
+    pub charset: super::charset::CharsetLevel,
     pub add_headers: Option<Vec<AddHeader>>,
     pub add_trailers: Option<Vec<AddHeader>>,
     pub add_header_inherit: Option<HeaderInherit>,
@@ -113,6 +115,8 @@ impl CoreLevel {
             reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
             absolute_redirect server_name_in_redirect port_in_redirect log_not_found limit_rate limit_rate_after
             early_hints resolver resolver_timeout http2_chunk_size);
+        self.files.inherit(&parent.files);
+        self.charset.inherit(&parent.charset);
         inherit_headers(&mut self.add_headers, parent.add_headers.as_ref(), self.add_header_inherit);
         inherit_headers(&mut self.add_trailers, parent.add_trailers.as_ref(), self.add_trailer_inherit);
     }
@@ -128,6 +132,8 @@ impl CoreLevel {
             error_pages: self.error_pages.clone().map_or(default.error_pages, Into::into),
             recursive_error_pages: self.recursive_error_pages.unwrap_or(default.recursive_error_pages),
             error_logs: self.error_logs.as_deref().unwrap_or(main_logs).into(),
+            files: Arc::new(self.files.finish()),
+            charset: self.charset.finish(),
             add_headers: self.add_headers.clone().map_or(default.add_headers, Into::into),
             add_trailers: self.add_trailers.clone().map_or(default.add_trailers, Into::into),
             expires: self.expires.clone().unwrap_or(default.expires),
@@ -265,7 +271,10 @@ pub fn root(level: &mut CoreLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     };
     let template = super::template::compile_bytes(call.cx, call.first(), &full)?;
     level.root = Some(if name == "alias" {
-        let is_regex = matches!(call.place.kind, LocationKind::Regex | LocationKind::RegexNoCase);
+        let is_regex = matches!(
+            call.place.kind,
+            LocationKind::Regex | LocationKind::RegexNoCase | LocationKind::Predicate
+        );
         Root::Alias { path: template, replaces: (!is_regex).then_some(call.place.pattern.len()) }
     } else {
         Root::Root(template)
@@ -361,32 +370,12 @@ pub fn expires(call: &mut Call<'_, '_>) -> Parsed<Expires> {
         return Err(call.first().error("invalid value"));
     }
     let field = call.arg(usize::from(modified));
-    let text = field.arg.text();
-    match (&*text, modified) {
-        ("epoch", false) => return Ok(Expires::Epoch),
-        ("max", false) => return Ok(Expires::Max),
-        ("off", false) => return Ok(Expires::Off),
-        _ => {}
+    if super::template::has_variables(&field.arg.bytes) {
+        return Ok(Expires::Computed { value: super::template::compile(call.cx, field)?, modified });
     }
-    if text.starts_with('$') {
-        let mut diagnostic =
-            field.error("\"expires\" with a variable is known to nginx but not supported yet");
-        diagnostic.help("use one `location` for each time, or a literal time");
-        return Err(diagnostic);
-    }
-    let bad = || field.error("\"expires\" directive invalid value");
-    if let Some(daily) = text.strip_prefix('@') {
-        let seconds = crate::conf::value::seconds(daily).ok_or_else(bad)?;
-        let seconds = u32::try_from(seconds).ok().filter(|s| *s < 86_400).filter(|_| !modified);
-        return seconds
-            .map(Expires::Daily)
-            .ok_or_else(|| field.error("daily time value must be less than 24 hours"));
-    }
-    let (negative, digits) = match text.strip_prefix(['-', '+']) {
-        Some(digits) => (text.starts_with('-'), digits),
-        None => (false, &*text),
-    };
-    let seconds = crate::conf::value::seconds(digits).and_then(|s| i64::try_from(s).ok()).ok_or_else(bad)?;
-    let seconds = if negative { -seconds } else { seconds };
-    Ok(if modified { Expires::Modified(seconds) } else { Expires::Access(seconds) })
+    Expires::parse(&field.arg.text(), modified).map_err(|message| {
+        let mut diagnostic = field.error(format!("\"expires\" directive {message}"));
+        diagnostic.help("a time as `30d`, `-1`, `@15h30m`; `epoch`, `max` or `off`");
+        diagnostic
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proxy_core::config::{Filters, Gzip, GzipProxied, Negotiation, SubFilter, Template, Types};
+use proxy_core::config::{Filters, Gzip, GzipProxied, GzipStatic, Negotiation, SubFilter, Template, Types};
 use proxy_core::http::Version;
 use proxy_core::route::Regex;
 
@@ -24,6 +24,7 @@ pub struct FilterLevel {
     /// The expressions, and whether `msie6` is among them.
     pub gzip_disable: Option<(Vec<Regex>, bool)>,
     pub gunzip: Option<bool>,
+    pub gzip_static: Option<GzipStatic>,
     pub sub_filter: Option<Vec<(Template, Template)>>,
     pub sub_filter_once: Option<bool>,
     pub sub_filter_types: Option<Types>,
@@ -34,7 +35,7 @@ impl FilterLevel {
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; gzip gzip_types gzip_comp_level gzip_min_length gzip_vary gzip_http_version
-            gzip_proxied gzip_disable gunzip sub_filter sub_filter_once sub_filter_types sub_filter_last_modified);
+            gzip_proxied gzip_disable gunzip gzip_static sub_filter sub_filter_once sub_filter_types sub_filter_last_modified);
     }
 
     /// The filters; none where no body is ever changed.
@@ -51,9 +52,16 @@ impl FilterLevel {
             level: self.gzip_comp_level.unwrap_or(1),
             length_min: self.gzip_min_length.unwrap_or(20),
         });
-        let filters =
-            Filters { sub, gunzip: self.gunzip.unwrap_or(false), gzip, negotiation: self.negotiation() };
-        let some = filters.sub.is_some() || filters.gunzip || filters.gzip.is_some();
+        let gzip_static = self.gzip_static.unwrap_or_default();
+        let filters = Filters {
+            sub,
+            gunzip: self.gunzip.unwrap_or(false),
+            gzip,
+            gzip_static,
+            negotiation: self.negotiation(),
+        };
+        let changes = filters.sub.is_some() || filters.gunzip || filters.gzip.is_some();
+        let some = changes || gzip_static != GzipStatic::Off;
         some.then(|| Arc::new(filters))
     }
 

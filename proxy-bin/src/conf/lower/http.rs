@@ -10,7 +10,7 @@ use std::sync::Arc;
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
     LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RealIp, RewriteOp, Server, ServerId,
-    SplitClients, Vetting,
+    SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -59,6 +59,7 @@ struct Node<'a> {
     kind: LocationKind,
     pattern: Vec<u8>,
     regex: Option<Regex>,
+    variable: Option<Variable>,
     level: Level,
     locations: Vec<Self>,
     /// `if` and `limit_except` blocks.
@@ -74,6 +75,7 @@ impl<'a> Node<'a> {
             kind: LocationKind::Implicit,
             pattern: Vec::new(),
             regex: None,
+            variable: None,
             level: Level::default(),
             locations: Vec::new(),
             ifs: Vec::new(),
@@ -203,6 +205,7 @@ impl Lower<'_, '_> {
             kind: head.kind,
             pattern: head.pattern,
             regex: head.regex,
+            variable: head.variable,
             ..Node::implicit(block.directive, id)
         };
         self.children(block, &mut node, false);
@@ -271,7 +274,7 @@ impl Lower<'_, '_> {
         let path = self.cx.env.prefix.join(self.cx.env.access_log);
         let sink = LogSink::File(path.to_string_lossy().as_ref().into());
         let format = logs::combined(self.cx);
-        let id = self.cx.logs.access(LogFile { sink, buffer_bytes: 0, flush: None });
+        let id = self.cx.logs.access(LogFile { sink, buffer_bytes: 0, flush: None, gzip_level: None });
         id.map(|id| AccessLog { target: LogTarget::File(id), format, condition: None }).into_iter().collect()
     }
 
@@ -419,7 +422,7 @@ impl Lower<'_, '_> {
         let mut named = Named::new();
         let mut seen: HashMap<(bool, bool, Vec<u8>), Span> = HashMap::new();
         for node in nodes {
-            let regex = node.regex.clone();
+            let (regex, variable) = (node.regex.clone(), node.variable.clone());
             let (kind, id, pattern) = (node.kind, node.id, node.pattern.clone());
             let (is_named, exact) = (kind == LocationKind::Named, kind == LocationKind::Exact);
             let head = (node.directive.span, node.directive.terminator());
@@ -430,6 +433,10 @@ impl Lower<'_, '_> {
                 if let Err(error) = builder.add_regex(regex, id, nested) {
                     self.cx.diagnostics.push(Diagnostic::emerg(head.0, error));
                 }
+                continue;
+            }
+            if let Some(variable) = variable {
+                builder.add_predicate(variable, id, nested);
                 continue;
             }
             if let Some(first) = seen.insert((is_named, exact, pattern.clone()), head.0) {
@@ -461,6 +468,7 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
     let content = match content {
         None => Content::Files,
         Some(OwnContent::StubStatus) => Content::StubStatus,
+        Some(OwnContent::EmptyGif) => Content::EmptyGif,
         Some(OwnContent::Pass(pass)) => {
             Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass)))
         }

@@ -68,6 +68,8 @@ pub enum OwnContent {
     Pass(Box<Pass>),
     /// `stub_status`
     StubStatus,
+    /// `empty_gif`
+    EmptyGif,
 }
 
 /// `try_files file … uri|=code|@name;`

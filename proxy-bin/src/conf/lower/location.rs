@@ -1,6 +1,6 @@
 //! The head of a `location` block: how it is found, and where it may stand.
 
-use proxy_core::config::LocationKind;
+use proxy_core::config::{LocationKind, Piece, Variable};
 use proxy_core::route::Regex;
 
 use super::context::{Call, Place};
@@ -15,6 +15,8 @@ pub struct Head {
     pub pattern: Vec<u8>,
     /// The compiled pattern of a regex location.
     pub regex: Option<Regex>,
+    /// The variable of a predicate location.
+    pub variable: Option<Variable>,
 }
 
 /// The modifiers; with one argument they may be glued to the pattern, the longer ones tried first.
@@ -37,9 +39,10 @@ pub fn head(call: &mut Call<'_, '_>) -> Parsed<Head> {
     } else {
         None
     };
+    let variable = if kind == LocationKind::Predicate { Some(predicate(call)?) } else { None };
     nesting(call, kind, pattern)?;
     let pattern = if kind == LocationKind::Named { pattern.get(1..).unwrap_or_default() } else { pattern };
-    Ok(Head { kind, pattern: pattern.to_vec(), regex })
+    Ok(Head { kind, pattern: pattern.to_vec(), regex, variable })
 }
 
 fn split<'c>(call: &Call<'c, '_>) -> Parsed<(LocationKind, Field<'c>, &'c [u8])> {
@@ -48,10 +51,6 @@ fn split<'c>(call: &Call<'c, '_>) -> Parsed<(LocationKind, Field<'c>, &'c [u8])>
         let modifier = first.arg.text();
         let found = MODIFIERS.iter().find(|(name, _)| *name == modifier);
         let (_, kind) = found.ok_or_else(|| {
-            if modifier.starts_with('$') {
-                return first
-                    .error("predicate locations are known to nginx but ringgate does not support them yet");
-            }
             let mut diagnostic = first.error(format!("invalid location modifier \"{modifier}\""));
             diagnostic.help("modifiers: =, ^~, ~, ~*");
             diagnostic
@@ -64,8 +63,21 @@ fn split<'c>(call: &Call<'c, '_>) -> Parsed<(LocationKind, Field<'c>, &'c [u8])>
             return Ok((kind, first, rest));
         }
     }
-    let kind = if bytes.starts_with(b"@") { LocationKind::Named } else { LocationKind::Prefix };
+    let kind = match bytes.first() {
+        Some(b'@') => LocationKind::Named,
+        Some(b'$') => LocationKind::Predicate,
+        Some(_) | None => LocationKind::Prefix,
+    };
     Ok((kind, first, bytes))
+}
+
+/// The variable of `location $variable`, which is all of the pattern.
+fn predicate(call: &mut Call<'_, '_>) -> Parsed<Variable> {
+    let template = call.template(0)?;
+    match template.pieces() {
+        [Piece::Variable(variable)] => Ok(variable.clone()),
+        _ => Err(call.first().error(format!("invalid variable name \"{}\"", call.text(0)))),
+    }
 }
 
 /// nginx's rules about locations inside locations.
@@ -73,7 +85,8 @@ fn nesting(call: &Call<'_, '_>, kind: LocationKind, pattern: &[u8]) -> Parsed<()
     let Place { kind: outer, pattern: outer_pattern, .. } = call.place;
     let own = String::from_utf8_lossy(pattern);
     let outer_text = String::from_utf8_lossy(outer_pattern);
-    let outside = !is_regex(kind) && !pattern.starts_with(outer_pattern);
+    let by_text = !is_regex(kind) && kind != LocationKind::Predicate;
+    let outside = by_text && !pattern.starts_with(outer_pattern);
     let message = match outer {
         LocationKind::Implicit => return Ok(()),
         LocationKind::Exact => {
@@ -84,6 +97,7 @@ fn nesting(call: &Call<'_, '_>, kind: LocationKind, pattern: &[u8]) -> Parsed<()
         }
         LocationKind::Prefix
         | LocationKind::PrefixNoRegex
+        | LocationKind::Predicate
         | LocationKind::Regex
         | LocationKind::RegexNoCase => {
             if kind == LocationKind::Named {

@@ -62,12 +62,16 @@ fn path_of(sink: &LogSink) -> &str {
     match sink {
         LogSink::Stderr => "stderr",
         LogSink::File(path) => path,
+        LogSink::Syslog(to) => &to.text,
     }
 }
 
 fn sink(call: &Call<'_, '_>, field: Field<'_>) -> Parsed<LogSink> {
     let text = field.arg.text();
-    if text.starts_with("syslog:") || text.starts_with("memory:") {
+    if let Some(parameters) = text.strip_prefix("syslog:") {
+        return super::syslog::sink(call, field, parameters);
+    }
+    if text.starts_with("memory:") {
         let message = format!("logging to \"{text}\" is known to nginx but ringgate does not support it yet");
         return Err(field.error(message));
     }
@@ -162,6 +166,7 @@ pub fn access_log(logs: &mut Option<Vec<AccessLog>>, call: &mut Call<'_, '_>) ->
     let format = format(call)?;
     let mut buffer: Option<usize> = None;
     let mut flush: Option<Millis> = None;
+    let mut gzip_level = None;
     let mut condition = None;
     for n in 2..call.args().len() {
         let field = call.arg(n);
@@ -177,14 +182,17 @@ pub fn access_log(logs: &mut Option<Vec<AccessLog>>, call: &mut Call<'_, '_>) ->
             }
             Some(("if", value)) => condition = Some(compile_bytes(call.cx, field, value.as_bytes())?),
             _ if text == "gzip" || text.starts_with("gzip=") => {
-                return Err(
-                    field.error("compressed logs are known to nginx but ringgate does not support them yet")
-                );
+                let level = text.strip_prefix("gzip=").map_or(Some(1), |level| level.parse().ok());
+                gzip_level = Some(level.filter(|level| (1..=9_u8).contains(level)).ok_or_else(|| {
+                    let level = text.strip_prefix("gzip=").unwrap_or_default();
+                    field.error(format!("invalid compression level \"{level}\""))
+                })?);
+                buffer = buffer.or(Some(GZIP_BUFFER_BYTES));
             }
             _ => return Err(field.error(format!("invalid parameter \"{text}\""))),
         }
     }
-    let target = target(call, buffer, flush)?;
+    let target = target(call, buffer, flush, gzip_level)?;
     logs.get_or_insert_default().push(AccessLog { target, format, condition });
     Ok(())
 }
@@ -209,7 +217,15 @@ fn format(call: &mut Call<'_, '_>) -> Parsed<Arc<LogFormat>> {
     })
 }
 
-fn target(call: &mut Call<'_, '_>, buffer: Option<usize>, flush: Option<Millis>) -> Parsed<LogTarget> {
+/// The buffer of a compressed log for which none is written.
+const GZIP_BUFFER_BYTES: usize = 64 * 1024;
+
+fn target(
+    call: &mut Call<'_, '_>,
+    buffer: Option<usize>,
+    flush: Option<Millis>,
+    gzip_level: Option<u8>,
+) -> Parsed<LogTarget> {
     let field = call.first();
     if has_variables(&field.arg.bytes) {
         if buffer.is_some() || flush.is_some() {
@@ -226,7 +242,10 @@ fn target(call: &mut Call<'_, '_>, buffer: Option<usize>, flush: Option<Millis>)
         return Err(call.error(format!("no buffer is defined for access_log \"{}\"", field.arg.text())));
     }
     let sink = sink(call, field)?;
-    let id = call.cx.logs.access(LogFile { sink, buffer_bytes: buffer.unwrap_or(0), flush });
+    if buffer.is_some() && matches!(sink, LogSink::Syslog(_)) {
+        return Err(call.error("logs to syslog cannot be buffered"));
+    }
+    let id = call.cx.logs.access(LogFile { sink, buffer_bytes: buffer.unwrap_or(0), flush, gzip_level });
     id.map(LogTarget::File).ok_or_else(|| {
         let path = field.arg.text();
         call.error(format!("access_log \"{path}\" already defined with conflicting parameters"))

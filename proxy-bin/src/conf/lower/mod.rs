@@ -8,10 +8,12 @@ pub mod access;
 pub mod address;
 pub mod apply;
 pub mod balance;
+pub mod charset;
 pub mod cidr;
 pub mod context;
 pub mod core;
 pub mod error_page;
+pub mod files;
 pub mod filter;
 pub mod geo;
 pub mod http;
@@ -32,6 +34,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod server;
 pub mod split_clients;
+pub mod syslog;
 pub mod template;
 pub mod tls;
 pub mod tls_values;
@@ -85,6 +88,7 @@ pub fn lower(
         variables: Variables::default(),
         logs: Logs::default(),
         formats: Vec::new(),
+        charsets: Vec::new(),
         upstreams: Upstreams::default(),
         zones: Zones::default(),
         resolvers: Vec::new(),
@@ -112,7 +116,15 @@ pub fn lower(
     let http = blocks().next().map(|block| http::http(&mut cx, block, &top.error_logs)).unwrap_or_default();
     let listeners = listen::listeners(&mut cx, &http.listens, &http.servers);
     let Context {
-        diagnostics: mut found, variables, logs, upstreams, zones, resolvers, certificates, ..
+        diagnostics: mut found,
+        variables,
+        logs,
+        charsets,
+        upstreams,
+        zones,
+        resolvers,
+        certificates,
+        ..
     } = cx;
     let reads_counters = variables.reads_counters;
     let slots = variables.finish(&mut found);
@@ -133,6 +145,7 @@ pub fn lower(
         maps: http.maps,
         geos: http.geos,
         splits: http.splits,
+        charsets,
         slots,
         hostname: env.hostname.into(),
     };

@@ -111,7 +111,9 @@ fn dynamic(call: &mut Call<'_, '_>, url: &str) -> Parsed<Pass> {
 
 fn uri_is_allowed(call: &Call<'_, '_>) -> Parsed<()> {
     let refused = match call.place.kind {
-        LocationKind::Regex | LocationKind::RegexNoCase | LocationKind::Named => true,
+        LocationKind::Regex | LocationKind::RegexNoCase | LocationKind::Predicate | LocationKind::Named => {
+            true
+        }
         LocationKind::Implicit => call.place.is_if,
         LocationKind::Exact | LocationKind::Prefix | LocationKind::PrefixNoRegex => call.place.is_if,
     };

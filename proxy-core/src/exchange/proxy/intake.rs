@@ -10,7 +10,7 @@ use crate::error::UpstreamError;
 use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
 use crate::http::{HeaderId, ResponseHead};
-use crate::time::{Instant, Now};
+use crate::time::Instant;
 
 /// How fast a reply's body is read from the upstream.
 #[derive(Debug)]
@@ -41,25 +41,25 @@ impl Exchange {
     }
 
     /// Decodes as much of what is there as may be taken now.
-    pub(super) fn decode_paced(&mut self, link: &Link, now: Now) -> Result<(), UpstreamError> {
+    pub(super) fn decode_paced(&mut self, link: &Link, ctx: &mut Context) -> Result<(), UpstreamError> {
         let (Some(intake), Some(conn)) = (&mut self.proxy.intake, self.proxy.conn.as_mut()) else {
             return Ok(());
         };
         let inbox = conn.link.inbox();
         let whole = inbox.clone();
-        match intake.pace.ask(intake.taken, now) {
+        match intake.pace.ask(intake.taken, ctx.now) {
             Allowance::Bytes(bytes) => inbox.truncate(usize::try_from(bytes).unwrap_or(usize::MAX)),
             // The end may have to be seen, so what follows is done all the same.
             Allowance::Until(_) => inbox.truncate(0),
         }
         let offered = inbox.len();
-        let result = self.decode_input(link);
+        let result = self.decode_input(link, ctx);
         if let (Some(intake), Some(conn)) = (&mut self.proxy.intake, self.proxy.conn.as_mut()) {
             let taken = offered - conn.link.inbox().len();
             intake.taken += taken as u64;
             *conn.link.inbox() = whole.slice(taken..whole.len());
-            // The rest after what was taken begins now.
-            intake.pace.ask(intake.taken, now);
+            // The rest after what was taken begins ctx.now.
+            intake.pace.ask(intake.taken, ctx.now);
         }
         result
     }

@@ -24,6 +24,7 @@ mod dynamic;
 mod failure;
 mod intake;
 mod queue;
+mod ranges;
 mod reply;
 mod request;
 mod watch;
@@ -88,6 +89,8 @@ pub(crate) struct ProxyRun {
     body_gone: bool,
     /// Whether a Upgrade was asked for.
     pub(crate) upgrade_asked: bool,
+    /// What the reply says about ranges (`proxy_force_ranges`).
+    pub(crate) ranges: ranges::Ranges,
     /// How much of a reply may wait, as the location and X-Accel-Buffering have it.
     room: Option<super::reply_body::Room>,
     /// How fast the reply is read (`proxy_limit_rate`).
@@ -287,6 +290,7 @@ impl Exchange {
             | Completion::ReadFile { .. }
             | Completion::WriteFile { .. }
             | Completion::Verify { .. }
+            | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
         }
     }

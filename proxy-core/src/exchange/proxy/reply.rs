@@ -194,6 +194,11 @@ impl Exchange {
         let unbuffered = self.proxy.room.as_ref().is_some_and(|room| room.unbuffered);
         self.plan_proxied(&head, &meta, unbuffered, &generation, ctx);
         let framing = self.client_framing(&meta, &generation);
+        let length = meta.content_length;
+        let Some(framing) = self.cut_out(&head, length, framing, proxy, &generation, link, ctx) else {
+            return;
+        };
+        let framing = self.framing_for_trailers(framing, self.facts.reply.status, &generation);
         self.keep_alive &= framing != ReplyFraming::UntilClose;
         if !self.request_is_consumed() && self.body.mode() != Mode::Stream {
             self.body.set_mode(Mode::Discard, ctx);
@@ -251,7 +256,7 @@ impl Exchange {
         }
         match conn.ended_with() {
             Some(None) if conn.decoder.ends_with_connection() => {
-                filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
+                self.end_body(Chunk::empty(), ctx);
                 self.end_of_reply(ctx);
             }
             Some(None) => self.attempt_failed(UpstreamError::ClosedInBody, link, ctx),
@@ -273,21 +278,20 @@ impl Exchange {
             && self.filters.as_ref().is_none_or(|run| run.has_room())
     }
 
-    fn decode_body(&mut self, link: &Link, ctx: &Context) -> Result<(), UpstreamError> {
+    fn decode_body(&mut self, link: &Link, ctx: &mut Context) -> Result<(), UpstreamError> {
         if self.proxy.intake.is_none() {
-            return self.decode_input(link);
+            return self.decode_input(link, ctx);
         }
-        self.decode_paced(link, ctx.now)
+        self.decode_paced(link, ctx)
     }
 
-    pub(super) fn decode_input(&mut self, link: &Link) -> Result<(), UpstreamError> {
+    pub(super) fn decode_input(&mut self, link: &Link, ctx: &mut Context) -> Result<(), UpstreamError> {
         let generation = Rc::clone(&self.generation);
         let pass_trailers = self.proxy_settings(&generation).is_some_and(|proxy| proxy.pass_trailers);
         let Some(conn) = self.proxy.conn.as_mut() else { return Ok(()) };
         let room = self.proxy.room.as_ref();
-        if conn.decoder.is_ended() && !filter::source_ended(self.filters.as_deref(), &self.reply) {
-            filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
-        }
+        let source_ended = filter::source_ended(self.filters.as_deref(), &self.reply);
+        let mut trailers = (conn.decoder.is_ended() && !source_ended).then(Chunk::empty);
         while !conn.decoder.is_ended()
             && conn.link.has_input()
             && room.is_none_or(|room| self.reply.has_room(link, room))
@@ -307,14 +311,17 @@ impl Exchange {
                     }
                     filter::push(&mut self.filters, &mut self.reply, data);
                     if conn.decoder.is_ended() {
-                        filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
+                        trailers = Some(Chunk::empty());
                     }
                 }
-                Decoded::End(trailers) => {
-                    let trailers = if pass_trailers { trailers } else { Chunk::empty() };
-                    filter::end(&mut self.filters, &mut self.reply, trailers);
+                Decoded::End(lines) => {
+                    self.facts.upstream_trailers = if pass_trailers { lines } else { Chunk::empty() };
+                    trailers = Some(self.facts.upstream_trailers.clone());
                 }
             }
+        }
+        if let Some(trailers) = trailers {
+            self.end_body(trailers, ctx);
         }
         Ok(())
     }

@@ -31,10 +31,15 @@ impl Facts {
                 });
                 text(found, out)
             }
-            // Trailers are passed on as they come and not kept.
-            Variable::SentTrailer(_) | Variable::UpstreamTrailer(_) => false,
+            Variable::SentTrailer(name) => trailer(&self.reply.trailers, name, out),
+            Variable::UpstreamTrailer(name) => trailer(&self.upstream_trailers, name, out),
             _ => return None,
         })
+    }
+
+    /// `$arg_NAME`
+    pub(crate) fn argument(&self, name: &[u8]) -> Option<&[u8]> {
+        argument(&self.args, name)
     }
 
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
@@ -78,9 +83,19 @@ fn is_same_name(name: &[u8], wanted: &[u8]) -> bool {
     name.len() == wanted.len() && name.iter().zip(wanted).all(|(a, b)| plain(a) == *b)
 }
 
+/// The trailers of a name, and what nginx puts between them.
+fn trailer(lines: &Chunk, name: &[u8], out: &mut Vec<u8>) -> bool {
+    let found = fields_of(lines.as_slice().split(|byte| *byte == b'\n'));
+    let values = found.filter(|(sent, _)| is_same_name(sent, name)).map(|(_, value)| value);
+    joined((b", ", values), out)
+}
+
 /// The lines of a head that we wrote, as names and values.
 fn sent_fields(head: &Chunk) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let lines = head.as_slice().split(|byte| *byte == b'\n').skip(1);
+    fields_of(head.as_slice().split(|byte| *byte == b'\n').skip(1))
+}
+
+fn fields_of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     lines.filter_map(|line| {
         let colon = memchr::memchr(b':', line)?;
         Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii()))
