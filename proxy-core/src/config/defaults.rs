@@ -54,6 +54,7 @@ impl Default for CoreSettings {
             server_name_in_redirect: false,
             port_in_redirect: true,
             log_not_found: true,
+            log_subrequest: false,
             limit_rate: None,
             limit_rate_after: None,
             early_hints: Arc::new([]),
@@ -167,6 +168,7 @@ impl Default for Location {
             core: Arc::default(),
             limits: None,
             filters: None,
+            mirrors: None,
             access_logs: Arc::new([]),
             origin: Origin::default(),
         }

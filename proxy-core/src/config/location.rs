@@ -3,7 +3,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Proxy, RewriteOp, Template};
+use super::{
+    Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Mirrors, Proxy, RewriteOp, Template,
+};
 
 /// Where something stands in the configuration text, for `explain`, logs and messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Location {
     pub limits: Option<Arc<Limits>>,
     /// What changes the body of replies; none where nothing does.
     pub filters: Option<Arc<Filters>>,
+    /// `mirror`; none where nothing is copied.
+    pub mirrors: Option<Arc<Mirrors>>,
     /// The access logs; empty for `off`.
     pub access_logs: Arc<[AccessLog]>,
     /// Where the block stands.

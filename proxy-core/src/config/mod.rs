@@ -14,6 +14,7 @@ mod limits;
 mod listen;
 mod location;
 mod map;
+mod mirror;
 mod process;
 mod proxy;
 mod resolver;
@@ -30,7 +31,7 @@ use alloc::vec::Vec;
 
 use crate::command::ListenerId;
 
-pub use access::{Access, AccessRules, AuthBasic, LimitExcept, UserFilePath};
+pub use access::{Access, AccessRules, AuthBasic, AuthRequest, LimitExcept, UserFilePath};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
 pub use core_settings::{
     AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget,
@@ -45,6 +46,7 @@ pub use limits::{
 pub use listen::Listener;
 pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFiles};
 pub use map::{Map, MapValue};
+pub use mirror::Mirrors;
 pub use process::{ErrorLogFile, LogSink, Process, WorkerCount};
 pub use proxy::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,

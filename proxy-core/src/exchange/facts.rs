@@ -79,6 +79,8 @@ impl TlsFacts {
 pub struct Facts {
     /// The client's connection.
     pub conn: Rc<ConnFacts>,
+    /// Whether it is a subrequest.
+    pub is_sub: bool,
     /// `$connection_requests`: this exchange's number on its connection, from 1.
     pub conn_requests: u64,
     /// Whether it came together with the one before (`$pipe`).
@@ -117,7 +119,8 @@ pub struct Facts {
     /// The captures of the regex that matched last.
     pub captures: RefCell<Option<Captures>>,
     /// The variables that this request has set.
-    pub slots: RefCell<Slots>,
+    /// Subrequests share them.
+    pub slots: Rc<RefCell<Slots>>,
     /// What the `map`s that were asked so far gave.
     pub maps: RefCell<MapMemo>,
     /// What is being evaluated, one inside the other, of all that may lead back to itself.
@@ -154,8 +157,15 @@ impl Facts {
     /// The facts of no request yet.
     #[must_use]
     pub fn blank(conn: Rc<ConnFacts>) -> Self {
+        Self::blank_with(conn, Rc::default())
+    }
+
+    /// The facts of no request yet, with the memory for its variables.
+    #[must_use]
+    pub fn blank_with(conn: Rc<ConnFacts>, slots: Rc<RefCell<Slots>>) -> Self {
         Self {
             conn,
+            is_sub: false,
             conn_requests: 0,
             pipelined: false,
             head: RequestHead::default(),
@@ -174,7 +184,7 @@ impl Facts {
             found: LocationId::default(),
             valid_location: true,
             captures: RefCell::default(),
-            slots: RefCell::default(),
+            slots,
             maps: RefCell::default(),
             nested: RefCell::default(),
             started: Instant::default(),

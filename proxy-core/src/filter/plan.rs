@@ -141,7 +141,7 @@ impl Exchange {
         filtered |= run.gunzip.is_some();
         filtered |= self.plan_sub(filters, outlook, &mut run, generation, ctx);
         filtered |= self.plan_gzip(filters, outlook, tested, &mut run, ctx);
-        if filtered && self.method != Method::Head {
+        if filtered && self.method != Method::Head && !self.is_head_only() {
             self.filters = Some(Box::new(run));
         } else {
             run.close(&mut ctx.deflaters);
@@ -161,7 +161,7 @@ impl Exchange {
             return None;
         }
         self.plan.vary = filters.negotiation.vary;
-        let takes = self.takes_gzip(filters, outlook, ctx);
+        let takes = !self.is_sub() && self.takes_gzip(filters, outlook, ctx);
         if !takes {
             self.plan.lose_length();
             self.plan.encoding = Encoding::Drop;
@@ -207,7 +207,8 @@ impl Exchange {
     ) -> bool {
         let Some(gzip) = &filters.gzip else { return false };
         let length = outlook.length.filter(|_| !self.plan.length_lost);
-        let suits = matches!(outlook.status.0, 200 | 403 | 404)
+        let suits = !self.is_sub()
+            && matches!(outlook.status.0, 200 | 403 | 404)
             && (outlook.content_encoding.is_none() || self.plan.encoding == Encoding::Drop)
             && length.is_none_or(|length| length >= gzip.length_min)
             && gzip.types.has(outlook.content_type);

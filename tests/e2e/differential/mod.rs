@@ -61,6 +61,7 @@ files! {
     redirects
     routing
     status
+    subrequests
     timeouts
     upgrade
     upstreams

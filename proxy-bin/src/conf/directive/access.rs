@@ -52,4 +52,19 @@ pub(super) const ENTRIES: &[Entry] = &[
     )
     .structure()
     .with_body(Body::Block(C::LIMIT_EXCEPT)),
+    Entry::new(
+        "auth_request",
+        C::HSL,
+        A::ONE,
+        "The URI whose status decides: 2xx lets pass, 401 and 403 refuse; `off` for none. Default: off.",
+    )
+    .access(lower::access::request),
+    Entry::new(
+        "auth_request_set",
+        C::HSL,
+        A::TWO,
+        "Sets a variable from the auth_request's reply once that is there.",
+    )
+    .access(lower::access::request_set)
+    .repeats(),
 ];

@@ -5,7 +5,6 @@ use super::{off_only, tunes, unsupported};
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    tunes("log_subrequest", C::HSL, A::FLAG),
     tunes("rewrite_log", C::HTTP.or(C::REWRITE), A::FLAG),
     tunes("uninitialized_variable_warn", C::HTTP.or(C::REWRITE), A::FLAG),
     tunes("variables_hash_max_size", C::HTTP, A::ONE),
@@ -79,10 +78,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("autoindex_localtime", C::HSL, A::FLAG),
     tunes("autoindex_exact_size", C::HSL, A::FLAG),
     off_only("random_index", C::LOCATION, A::FLAG),
-    off_only("mirror", C::HSL, A::ONE),
-    tunes("mirror_request_body", C::HSL, A::FLAG),
-    off_only("auth_request", C::HSL, A::ONE),
-    unsupported("auth_request_set", C::HSL, A::TWO),
     unsupported("set_real_ip_from", C::HSL, A::ONE),
     tunes("real_ip_header", C::HSL, A::ONE),
     tunes("real_ip_recursive", C::HSL, A::FLAG),
