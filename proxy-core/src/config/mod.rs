@@ -39,7 +39,7 @@ pub use core_settings::{
     ServerTokens,
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
-pub use filter::{Filters, Gzip, GzipProxied, Negotiation, SubFilter, Types};
+pub use filter::{Addition, Filters, Gzip, GzipProxied, Negotiation, Ssi, SubFilter, Types};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };

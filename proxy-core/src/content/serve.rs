@@ -223,7 +223,7 @@ impl Exchange {
             self.stage = Stage::Reply;
         }
         if head.is_some() {
-            self.run_filters(ctx);
+            self.run_filters(link, ctx);
             self.send_head(link, ctx);
         }
     }

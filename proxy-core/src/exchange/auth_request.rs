@@ -31,7 +31,7 @@ impl Exchange {
             nature: SubNature { head_only: true, keeps_method: false },
             with_body: false,
         };
-        if !self.spawn_sub(wish, link, ctx) {
+        if self.spawn_sub(wish, link, ctx).is_none() {
             return Verdict::Denied(Status::INTERNAL_SERVER_ERROR);
         }
         self.stage = Stage::Access;

@@ -79,6 +79,8 @@ impl TlsFacts {
 pub struct Facts {
     /// The client's connection.
     pub conn: Rc<ConnFacts>,
+    /// What server side includes have set, for the request and all its subrequests.
+    pub ssi: Option<Rc<RefCell<SsiState>>>,
     /// Whether it is a subrequest.
     pub is_sub: bool,
     /// `$connection_requests`: this exchange's number on its connection, from 1.
@@ -166,6 +168,7 @@ impl Facts {
         Self {
             conn,
             is_sub: false,
+            ssi: None,
             conn_requests: 0,
             pipelined: false,
             head: RequestHead::default(),
@@ -339,4 +342,18 @@ pub struct Try {
     pub response_length: u64,
     /// The next try went to another group (an internal redirect): logs print ` : ` instead of `, `.
     pub last_of_group: bool,
+}
+
+/// A name and its value.
+pub type SsiVariable = (Box<[u8]>, Box<[u8]>);
+
+/// What server side includes have set.
+#[derive(Clone, Debug, Default)]
+pub struct SsiState {
+    /// Variables, by name in lower case.
+    pub variables: Vec<SsiVariable>,
+    /// Blocks that may stand in for an include without a body, by name.
+    pub blocks: Vec<(Box<[u8]>, Chunk)>,
+    /// `timefmt`
+    pub time_format: Option<Box<[u8]>>,
 }

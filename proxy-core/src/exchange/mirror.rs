@@ -37,7 +37,7 @@ impl Exchange {
                 nature: SubNature { head_only: true, keeps_method: true },
                 with_body: mirrors.request_body,
             };
-            if !self.spawn_sub(wish, link, ctx) {
+            if self.spawn_sub(wish, link, ctx).is_none() {
                 break;
             }
         }

@@ -380,7 +380,7 @@ impl Exchange {
     /// Moves the reply's body through its filters, if it has any, and on to the link.
     pub(crate) fn pump_reply_body(&mut self, link: &mut Link, ctx: &mut Context) {
         if self.filters.is_some() {
-            self.run_filters(ctx);
+            self.run_filters(link, ctx);
         }
         self.reply.pump(link, ctx);
     }

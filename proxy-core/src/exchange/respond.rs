@@ -62,7 +62,7 @@ impl Exchange {
         self.write_local_head(&reply, &generation, ctx);
         filter::push(&mut self.filters, &mut self.reply, reply.body);
         filter::end(&mut self.filters, &mut self.reply, Chunk::empty());
-        self.run_filters(ctx);
+        self.run_filters(link, ctx);
         self.send_head(link, ctx);
         self.stage = Stage::Reply;
     }

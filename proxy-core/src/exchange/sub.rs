@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 
 use super::context::{Conn, Context};
 use super::{Ending, Exchange, Facts, Stage};
-use crate::buf::Chunk;
+use crate::buf::{Chain, Chunk};
 use crate::command::{ConnId, Level};
 use crate::conn::Link;
 use crate::http::framing::RequestMeta;
@@ -29,6 +29,9 @@ use crate::timer::Reason;
 
 /// How deep subrequests may lie inside of each other: nginx's own bound.
 pub(crate) const SUBREQUESTS_MAX: u8 = 50;
+
+/// How much of a body becomes a variable's value at the most, in bytes.
+const CAPTURE_BYTES_MAX: usize = 8 * 1024;
 
 /// Moves an exchange. Returns whether it did.
 pub(crate) type Act<'a> = dyn FnMut(&mut Exchange, &mut Link, &mut Context) -> bool + 'a;
@@ -49,6 +52,10 @@ pub(crate) enum Purpose {
     Auth,
     /// `mirror`: nobody looks at the reply.
     Mirror,
+    /// The body is a part of the parent's.
+    Splice,
+    /// The body becomes the value of a variable.
+    Capture,
 }
 
 /// One subrequest.
@@ -56,6 +63,10 @@ pub(crate) struct Sub {
     purpose: Purpose,
     exchange: Box<Exchange>,
     link: Link,
+    /// How many bytes it had made when it was looked at last.
+    seen_bytes: u64,
+    /// What it has made, where that is kept.
+    captured: Vec<u8>,
 }
 
 /// What is to be asked.
@@ -107,13 +118,13 @@ impl Exchange {
         self.subs.as_ref().is_some_and(|subs| !subs.running.is_empty())
     }
 
-    /// Begins a subrequest. Returns whether it did: nested too deep, it does not.
-    pub(crate) fn spawn_sub(&mut self, wish: Wish, link: &Link, ctx: &mut Context) -> bool {
+    /// Begins a subrequest. Returns its link's key; none where it is nested too deep.
+    pub(crate) fn spawn_sub(&mut self, wish: Wish, link: &Link, ctx: &mut Context) -> Option<ConnId> {
         let Some(left) = self.subs_left.checked_sub(1) else {
             let uri = crate::content::files::shown(&wish.uri);
             let message = alloc::format!("subrequests cycle while processing \"{uri}\"");
             self.log_error(Level::Error, &message, ctx);
-            return false;
+            return None;
         };
         let root = ctx.root_of(link.id);
         let id = ConnId(ctx.conns.insert(Conn::Sub { root }));
@@ -145,9 +156,15 @@ impl Exchange {
             exchange.body = body;
             exchange.meta.framing = framing;
         }
-        let sub = Sub { purpose: wish.purpose, exchange, link: Link::detached(id) };
+        let sub = Sub {
+            purpose: wish.purpose,
+            exchange,
+            link: Link::detached(id),
+            seen_bytes: 0,
+            captured: Vec::new(),
+        };
         self.subs.get_or_insert_default().running.push(sub);
-        true
+        Some(id)
     }
 
     /// Moves every subrequest as far as it goes. Returns whether the exchange itself may go on.
@@ -188,19 +205,53 @@ impl Exchange {
                         return false;
                     }
                 }
+                Purpose::Splice => {
+                    let made = sub.link.sent_bytes() + sub.link.unsent_bytes() as u64;
+                    return core::mem::replace(&mut sub.seen_bytes, made) < made;
+                }
+                Purpose::Capture => {
+                    let output = sub.link.take_output();
+                    if output.is_empty() {
+                        return false;
+                    }
+                    let room = CAPTURE_BYTES_MAX.saturating_sub(sub.captured.len());
+                    sub.captured.extend(output.to_vec().into_iter().take(room));
+                }
             }
         }
     }
 
     fn end_sub(&mut self, mut sub: Sub, ending: Ending, link: &mut Link, ctx: &mut Context) {
-        let _ = ending;
+        if ending == Ending::Abort && sub.purpose == Purpose::Splice {
+            // A part of the body is missing: the client must see it.
+            self.reply.cut();
+        }
         self.facts.learn(&sub.exchange.facts);
         match sub.purpose {
             Purpose::Mirror => {}
+            Purpose::Splice => self.ssi_sub_done(&sub.exchange.facts, &sub.link),
+            Purpose::Capture => self.ssi_captured(&sub.link, core::mem::take(&mut sub.captured)),
             Purpose::Auth => self.auth_request_done(&sub.exchange.facts, link, ctx),
         }
         sub.close(ctx);
         ctx.spare_exchange(sub.exchange);
+    }
+
+    /// Takes what a subrequest has made; none if it has ended.
+    pub(crate) fn take_sub_output(&mut self, id: ConnId) -> Option<Chain> {
+        let running = &mut self.subs.as_mut()?.running;
+        running.iter_mut().find(|sub| sub.link.id == id).map(|sub| sub.link.take_output())
+    }
+
+    /// What is known about a subrequest that has not ended.
+    pub(crate) fn sub_facts(&self, id: ConnId) -> Option<&Facts> {
+        let running = &self.subs.as_ref()?.running;
+        running.iter().find(|sub| sub.link.id == id).map(|sub| &sub.exchange.facts)
+    }
+
+    /// Whether a subrequest has not ended.
+    pub(crate) fn is_sub_running(&self, id: ConnId) -> bool {
+        self.subs.as_ref().is_some_and(|subs| subs.running.iter().any(|sub| sub.link.id == id))
     }
 
     /// Ends all subrequests: the exchange ends.
@@ -263,6 +314,7 @@ impl Facts {
         self.request_id = parent.request_id;
         self.limit_req_status = parent.limit_req_status;
         self.limit_conn_status = parent.limit_conn_status;
+        self.ssi.clone_from(&parent.ssi);
         self.is_sub = true;
     }
 

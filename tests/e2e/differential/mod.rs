@@ -61,6 +61,7 @@ files! {
     redirects
     routing
     status
+    ssi
     subrequests
     timeouts
     upgrade

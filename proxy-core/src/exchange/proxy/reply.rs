@@ -222,7 +222,7 @@ impl Exchange {
             self.send_head(link, ctx);
             return self.attempt_failed(error, link, ctx);
         }
-        self.run_filters(ctx);
+        self.run_filters(link, ctx);
     }
 
     fn has_error_page(&self, status: Status, generation: &Generation) -> bool {
