@@ -60,8 +60,8 @@ files! {
     proxy
     redirects
     routing
-    status
     ssi
+    status
     subrequests
     timeouts
     upgrade

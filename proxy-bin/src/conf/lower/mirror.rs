@@ -1,4 +1,4 @@
-//! `mirror`.
+//! `mirror`: copies of requests, and whether their bodies go along.
 
 use std::sync::Arc;
 
