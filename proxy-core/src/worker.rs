@@ -19,7 +19,7 @@ use crate::dns::Secret;
 pub use crate::exchange::Pools;
 use crate::exchange::context::{Conn, Context, Generation};
 use crate::exchange::proxy::attempt::{close_idle, retire};
-use crate::exchange::{ConnFacts, Exchange};
+use crate::exchange::{ConnFacts, Exchange, sub};
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
@@ -102,7 +102,7 @@ impl Worker {
                     // It was to wait for its next request: whatever comes means that it is of no use any more.
                     Some(Conn::Idle(_)) => self.drop_idle(conn),
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
-                    Some(Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
+                    Some(Conn::Sub { .. } | Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
                 }
             }
             Completion::OpenFile { file, .. }
@@ -111,7 +111,10 @@ impl Worker {
             | Completion::ListDirectory { file, .. } => self.complete_file(file, completion),
             Completion::Verify { id, matches } => {
                 let Some(client) = self.ctx.verifying.remove(id.0) else { return };
-                self.with_exchange(client, |exchange, _, _| exchange.handle_verified(id, matches));
+                self.with_exchange(client, &mut |exchange, _, _| {
+                    exchange.handle_verified(id, matches);
+                    true
+                });
             }
             Completion::Resolve { id, result } => {
                 let now = self.ctx.now.instant;
@@ -127,14 +130,20 @@ impl Worker {
     /// Drives the clients that may go on because of what others did. Bounded by the servers that were given back.
     fn wake(&mut self) {
         while let Some(id) = self.ctx.wakes.pop_front() {
-            self.with_exchange(id, |exchange, link, _| exchange.leave_queue(link));
+            self.with_exchange(id, &mut |exchange, link, _| {
+                exchange.leave_queue(link);
+                true
+            });
         }
     }
 
     /// A name is known. Bounded by the clients there are: each waits for one name at the most.
     fn resolved(&mut self, id: ResolveId, answer: &names::Answer) {
         for client in self.ctx.names.answered(id) {
-            self.with_exchange(client, |exchange, link, ctx| exchange.handle_resolved(id, answer, link, ctx));
+            self.with_exchange(client, &mut |exchange, link, ctx| {
+                exchange.handle_resolved(id, answer, link, ctx);
+                true
+            });
         }
     }
 
@@ -172,37 +181,43 @@ impl Worker {
 
     fn complete_upstream(&mut self, id: ConnId, completion: Completion) {
         let Some(Conn::Working { client }) = self.ctx.conns.get(id.0) else { return };
-        self.with_exchange(*client, |exchange, link, ctx| {
-            exchange.handle_upstream(id, completion, link, ctx);
+        let mut completion = Some(completion);
+        self.with_exchange(*client, &mut |exchange, link, ctx| {
+            if let Some(completion) = completion.take() {
+                exchange.handle_upstream(id, completion, link, ctx);
+            }
+            true
         });
     }
 
     fn complete_file(&mut self, file: FileId, completion: Completion) {
         let Some(owner) = self.ctx.files.get(file.0).copied() else { return };
-        self.with_exchange(owner.client, |exchange, _, _| exchange.handle_file(owner.role, file, completion));
-    }
-
-    /// Finds the exchange of a connection or a stream, lets `act` tell it something, and drives its connection.
-    fn with_exchange(&mut self, id: ConnId, act: impl FnOnce(&mut Exchange, &mut Link, &mut Context)) {
-        self.with_exchange_if(id, |exchange, link, ctx| {
-            act(exchange, link, ctx);
+        let mut completion = Some(completion);
+        self.with_exchange(owner.client, &mut |exchange, _, _| {
+            if let Some(completion) = completion.take() {
+                exchange.handle_file(owner.role, file, completion);
+            }
             true
         });
     }
 
-    /// As [`with_exchange`](Self::with_exchange), but it is driven only where `act` says that something has happened: to
-    /// be driven renews deadlines.
-    fn with_exchange_if(
-        &mut self,
-        id: ConnId,
-        act: impl FnOnce(&mut Exchange, &mut Link, &mut Context) -> bool,
-    ) {
-        if let Some(Conn::Stream { client, id: stream }) = self.ctx.conns.get(id.0) {
+    /// Lets `act` move the exchange that belongs to this link (a client's, a stream's or a subrequest's), and drives the
+    /// client if it did: driving one to which nothing happened would move its deadlines.
+    fn with_exchange(&mut self, owner: ConnId, act: &mut sub::Act<'_>) {
+        let root = self.ctx.root_of(owner);
+        let mut act = |exchange: &mut Exchange, link: &mut Link, ctx: &mut Context| {
+            if root == owner { act(exchange, link, ctx) } else { exchange.with_sub(owner, act, ctx) }
+        };
+        if let Some(Conn::Stream { client, id: stream }) = self.ctx.conns.get(root.0) {
             let stream = *stream;
-            return self.with_client(*client, |client, ctx| client.drive_stream(stream, id, act, ctx));
+            return self.with_client(*client, |client, ctx| client.drive_stream(stream, root, &mut act, ctx));
         }
-        self.with_client(id, |client, ctx| {
-            if client.exchange.as_mut().is_none_or(|exchange| act(exchange, &mut client.link, ctx)) {
+        self.with_client(root, |client, ctx| {
+            let moved = match &mut client.exchange {
+                Some(exchange) => act(exchange, &mut client.link, ctx),
+                None => true,
+            };
+            if moved {
                 client.drive(ctx);
             }
         });
@@ -260,6 +275,9 @@ impl Worker {
                     let client = *client;
                     self.expire_upstream(id, client, now.instant);
                 }
+                Some(Conn::Sub { .. }) => {
+                    self.with_exchange(id, &mut |exchange, link, ctx| exchange.handle_sub_timeout(link, ctx))
+                }
                 Some(Conn::Idle(conn)) => {
                     let fired = conn.link.deadline.fired(&mut self.ctx.timers, id, now.instant);
                     if fired == Some(Reason::UpstreamIdle) {
@@ -277,13 +295,13 @@ impl Worker {
     }
 
     fn expire_upstream(&mut self, id: ConnId, client: ConnId, now: Instant) {
-        self.with_exchange_if(client, |exchange, link, ctx| {
+        self.with_exchange(client, &mut |exchange, link, ctx| {
             let conn = exchange.proxy.conn.as_mut().filter(|conn| conn.link.id == id);
-            let fired = conn.and_then(|conn| conn.link.deadline.fired(&mut ctx.timers, id, now));
-            if let Some(reason) = fired {
+            let reason = conn.and_then(|conn| conn.link.deadline.fired(&mut ctx.timers, id, now));
+            if let Some(reason) = reason {
                 exchange.handle_upstream_timeout(reason, link, ctx);
             }
-            fired.is_some()
+            reason.is_some()
         });
     }
 

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::{LocationId, Template};
+use super::{LocationId, SetTarget, Template};
 use crate::access::forwarded::Proxies;
 use crate::access::table::AddressTable;
 use crate::command::Address;
@@ -21,6 +21,8 @@ pub struct Access {
     pub rules: Option<Arc<AccessRules>>,
     /// `auth_basic` with its file.
     pub basic: Option<Arc<AuthBasic>>,
+    /// `auth_request`
+    pub request: Option<Arc<AuthRequest>>,
 }
 
 /// `auth_basic` and `auth_basic_user_file`
@@ -39,6 +41,15 @@ pub enum UserFilePath {
     Fixed(Arc<[u8]>),
     /// Here for this request.
     Computed(Template),
+}
+
+/// `auth_request`: another request's status decides.
+#[derive(Clone, Debug)]
+pub struct AuthRequest {
+    /// What is asked for.
+    pub uri: Arc<[u8]>,
+    /// `auth_request_set`: variables, and what of the other request goes into them.
+    pub set: Arc<[(SetTarget, Template)]>,
 }
 
 /// `allow` and `deny`: for each address the verdict of the first rule that holds it, if one does.

@@ -69,6 +69,8 @@ pub struct CoreSettings {
     pub port_in_redirect: bool,
     /// `log_not_found`
     pub log_not_found: bool,
+    /// `log_subrequest`
+    pub log_subrequest: bool,
     /// `limit_rate` in bytes per second; empty or 0 is no limit.
     pub limit_rate: Option<Template>,
     /// `limit_rate_after` in bytes.

@@ -56,6 +56,7 @@ impl Default for CoreSettings {
             server_name_in_redirect: false,
             port_in_redirect: true,
             log_not_found: true,
+            log_subrequest: false,
             limit_rate: None,
             limit_rate_after: None,
             early_hints: Arc::new([]),
@@ -171,6 +172,7 @@ impl Default for Location {
             core: Arc::default(),
             limits: None,
             filters: None,
+            mirrors: None,
             access_logs: Arc::new([]),
             origin: Origin::default(),
         }

@@ -16,6 +16,10 @@ use crate::route::Regex;
 pub struct Filters {
     /// `sub_filter`
     pub sub: Option<SubFilter>,
+    /// `add_before_body`, `add_after_body`
+    pub addition: Option<Arc<Addition>>,
+    /// `ssi`
+    pub ssi: Option<Ssi>,
     /// `gunzip`
     pub gunzip: bool,
     /// `gzip`
@@ -138,4 +142,28 @@ pub struct GzipProxied {
     pub auth: bool,
     /// All.
     pub any: bool,
+}
+
+/// `add_before_body` and `add_after_body`.
+#[derive(Clone, Debug)]
+pub struct Addition {
+    /// Whose body comes first.
+    pub before: Option<Arc<[u8]>>,
+    /// Whose body comes last.
+    pub after: Option<Arc<[u8]>>,
+    /// `addition_types`
+    pub types: Arc<Types>,
+}
+
+/// The `ssi` family.
+#[derive(Clone, Debug)]
+pub struct Ssi {
+    /// `ssi_types`
+    pub types: Arc<Types>,
+    /// `ssi_silent_errors`: nothing stands where a command went wrong.
+    pub silent_errors: bool,
+    /// `ssi_value_length`: the longest value of a parameter, in bytes.
+    pub value_bytes_max: usize,
+    /// `ssi_last_modified`: Last-Modified stays, and the ETag as a weak one.
+    pub last_modified: bool,
 }

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::{
-    Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Proxy, RealIp, RewriteOp, Template,
-    Vetting,
+    Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Mirrors, Proxy, RealIp, RewriteOp,
+    Template, Vetting,
 };
 
 /// Where something stands in the configuration text, for `explain`, logs and messages.
@@ -48,6 +48,8 @@ pub struct Location {
     pub limits: Option<Arc<Limits>>,
     /// What changes the body of replies; none where nothing does.
     pub filters: Option<Arc<Filters>>,
+    /// `mirror`; none where nothing is copied.
+    pub mirrors: Option<Arc<Mirrors>>,
     /// The access logs; empty for `off`.
     pub access_logs: Arc<[AccessLog]>,
     /// Where the block stands.

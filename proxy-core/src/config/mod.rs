@@ -16,6 +16,7 @@ mod limits;
 mod listen;
 mod location;
 mod map;
+mod mirror;
 mod process;
 mod proxy;
 mod resolver;
@@ -33,7 +34,9 @@ use alloc::vec::Vec;
 
 use crate::command::ListenerId;
 
-pub use access::{Access, AccessRules, AuthBasic, LimitExcept, RealIp, RealIpHeader, UserFilePath};
+pub use access::{
+    Access, AccessRules, AuthBasic, AuthRequest, LimitExcept, RealIp, RealIpHeader, UserFilePath,
+};
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
 pub use charset::Charset;
 pub use core_settings::{
@@ -43,13 +46,14 @@ pub use core_settings::{
 };
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
 pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
-pub use filter::{Filters, Gzip, GzipProxied, GzipStatic, Negotiation, SubFilter, Types};
+pub use filter::{Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Types};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };
 pub use listen::Listener;
 pub use location::{Content, Location, LocationKind, Origin, TryFallback, TryFiles};
 pub use map::{Map, MapValue};
+pub use mirror::Mirrors;
 pub use process::{ErrorLogFile, LogSink, Process, Syslog, WorkerCount};
 pub use proxy::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,

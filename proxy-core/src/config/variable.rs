@@ -64,6 +64,8 @@ variables! {
     ConnectionsWriting = "connections_writing";
     ContentLength = "content_length";
     ContentType = "content_type";
+    DateGmt = "date_gmt";
+    DateLocal = "date_local";
     DocumentRoot = "document_root";
     DocumentUri = "document_uri";
     GzipRatio = "gzip_ratio";

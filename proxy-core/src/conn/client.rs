@@ -111,7 +111,7 @@ impl ClientConn {
                 State::Exchanging => {
                     let Some(exchange) = &mut self.exchange else { break };
                     exchange.advance(&mut self.link, ctx);
-                    let Stage::Done(ending) = exchange.stage else { break };
+                    let Some(ending) = exchange.over() else { break };
                     self.end_exchange(ending, ctx);
                 }
                 State::Http2 => {

@@ -3,12 +3,12 @@
 
 use alloc::rc::Rc;
 
+use super::ClientConn;
 use super::client::State;
-use super::{ClientConn, Link};
 use crate::buf::Chunk;
 use crate::command::{CloseHow, ConnId};
-use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
+use crate::exchange::sub::Act;
 use crate::h2::conn::{Fate, Http2, Http2Settings};
 use crate::h2::frame::PREFACE;
 use crate::timer::Reason;
@@ -76,14 +76,8 @@ impl ClientConn {
         }
     }
 
-    /// Tells a stream's exchange something, and drives the connection where `act` says that something has happened.
-    pub(crate) fn drive_stream(
-        &mut self,
-        id: u32,
-        key: ConnId,
-        act: impl FnOnce(&mut Exchange, &mut Link, &mut Context) -> bool,
-        ctx: &mut Context,
-    ) {
+    /// Tells a stream's exchange something, and drives the connection.
+    pub(crate) fn drive_stream(&mut self, id: u32, key: ConnId, act: &mut Act<'_>, ctx: &mut Context) {
         if let Some(h2) = &mut self.h2
             && let Some(stream) = h2.streams.find(id, key)
             && act(&mut stream.exchange, &mut stream.link, ctx)

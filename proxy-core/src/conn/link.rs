@@ -42,6 +42,8 @@ pub(crate) struct Link {
     pub(super) port: Option<Box<Port>>,
     /// How fast bytes may go; none for as fast as they are taken.
     pub(crate) pace: Option<Pace>,
+    /// It leads nowhere: what is queued waits to be taken.
+    detached: bool,
 }
 
 /// How the incoming direction ended.
@@ -81,7 +83,28 @@ impl Link {
             tls: None,
             port: None,
             pace: None,
+            detached: false,
         }
+    }
+
+    /// A link that leads nowhere: a subrequest writes its reply there, and its parent takes it.
+    pub(crate) fn detached(id: ConnId) -> Self {
+        // Nothing will ever come, and nothing is to be asked for.
+        Self { detached: true, receiving: true, ..Self::new(id) }
+    }
+
+    /// Takes what was queued on a link that leads nowhere.
+    pub(crate) fn take_output(&mut self) -> Chain {
+        debug_assert!(self.detached);
+        self.sent_bytes += self.out.len() as u64;
+        core::mem::take(&mut self.out)
+    }
+
+    /// Ends a link that leads nowhere.
+    pub(crate) fn retire(&mut self, ctx: &mut Context) {
+        debug_assert!(self.detached);
+        self.deadline.disarm(&mut ctx.timers);
+        self.out.clear();
     }
 
     /// Puts TLS between the bytes here and those on the wire.
@@ -250,6 +273,9 @@ impl Link {
     /// As [`flush`](Self::flush), but at most `bytes_max` bytes of it.
     pub(crate) fn flush_at_most(&mut self, bytes_max: usize, ctx: &mut Context) {
         if self.sending_bytes > 0 && self.port.is_none() {
+            return;
+        }
+        if self.detached {
             return;
         }
         let bytes_max = if self.pace.is_some() { self.paced(bytes_max, ctx.now) } else { bytes_max };

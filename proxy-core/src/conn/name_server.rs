@@ -161,6 +161,7 @@ impl Conn {
             | Self::Driven
             | Self::Stream { .. }
             | Self::Working { .. }
+            | Self::Sub { .. }
             | Self::Idle(_)
             | Self::Alarm(_) => None,
         }
@@ -178,6 +179,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
         | Conn::Driven
         | Conn::Stream { .. }
         | Conn::Working { .. }
+        | Conn::Sub { .. }
         | Conn::Idle(_)
         | Conn::NameServer(_) => None,
     });

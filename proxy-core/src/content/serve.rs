@@ -121,7 +121,7 @@ impl Exchange {
                 return self.fail_with_fields(Status::RANGE_NOT_SATISFIABLE, range.into_bytes(), link, ctx);
             }
         }
-        if self.method == Method::Head || sending.parts.is_empty() {
+        if self.method == Method::Head || self.is_head_only() || sending.parts.is_empty() {
             self.file.close(ctx);
             return self.respond(reply, link, ctx);
         }
@@ -232,7 +232,7 @@ impl Exchange {
             self.stage = Stage::Reply;
         }
         if head.is_some() {
-            self.run_filters(ctx);
+            self.run_filters(link, ctx);
             self.send_head(link, ctx);
         }
     }

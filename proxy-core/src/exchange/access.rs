@@ -47,6 +47,8 @@ enum Check {
     Address,
     /// `auth_basic`
     Password,
+    /// `auth_request`
+    Request,
     /// All have been asked.
     Done,
 }
@@ -55,7 +57,8 @@ impl Check {
     const fn next(self) -> Self {
         match self {
             Self::Address => Self::Password,
-            Self::Password | Self::Done => Self::Done,
+            Self::Password => Self::Request,
+            Self::Request | Self::Done => Self::Done,
         }
     }
 }
@@ -76,7 +79,8 @@ pub(crate) enum Verdict {
 impl Exchange {
     /// Runs the access phase of the location that the request is in.
     pub(crate) fn begin_access(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
-        let Some(access) = self.location(generation).and_then(|location| location.access.as_ref()) else {
+        let access = self.location(generation).and_then(|location| location.access.as_ref());
+        let Some(access) = access.filter(|_| !self.is_sub()) else {
             return self.after_access(generation, link, ctx);
         };
         debug_assert!(self.access.password.is_idle());
@@ -90,6 +94,7 @@ impl Exchange {
             let verdict = match self.access.check {
                 Check::Address => self.check_address(access, ctx),
                 Check::Password => self.check_password(access, generation, link, ctx),
+                Check::Request => self.check_request(access, link, ctx),
                 Check::Done => Verdict::Declined,
             };
             if !self.weigh(verdict, access, generation, link, ctx) {

@@ -204,6 +204,8 @@ pub(crate) enum Conn {
     },
     /// An upstream's connection that works for an exchange of this client.
     Working { client: ConnId },
+    /// The link of a subrequest, which leads nowhere: it has deadlines, and belongs to the request of this link.
+    Sub { root: ConnId },
     /// An upstream's connection that waits in its pool.
     Idle(Box<UpstreamConn>),
     /// A resolver's connection.
@@ -354,6 +356,11 @@ impl Context {
         line.or_else(|| core::mem::take(&mut self.drained_due).then_some(Report::Drained))
     }
 
+    /// The link of the client's request that this one is, or that a subrequest was made for.
+    pub(crate) fn root_of(&self, link: ConnId) -> ConnId {
+        if let Some(Conn::Sub { root }) = self.conns.get(link.0) { *root } else { link }
+    }
+
     /// `worker_connections` is reached: closes a client that waits for its next request, if there is one.
     pub(crate) fn shed_idle_client(&mut self) -> bool {
         let now = self.now.instant;
@@ -363,6 +370,7 @@ impl Context {
             | Conn::Driven
             | Conn::Stream { .. }
             | Conn::Working { .. }
+            | Conn::Sub { .. }
             | Conn::Idle(_)
             | Conn::NameServer(_)
             | Conn::Alarm(_) => None,

@@ -93,6 +93,10 @@ impl TlsFacts {
 pub struct Facts {
     /// The client's connection.
     pub conn: Rc<ConnFacts>,
+    /// What server side includes have set, for the request and all its subrequests.
+    pub ssi: Option<Rc<RefCell<SsiState>>>,
+    /// Whether it is a subrequest.
+    pub is_sub: bool,
     /// `$connection_requests`: this exchange's number on its connection, from 1.
     pub conn_requests: u64,
     /// Whether it came together with the one before (`$pipe`).
@@ -131,7 +135,8 @@ pub struct Facts {
     /// The captures of the regex that matched last.
     pub captures: RefCell<Option<Captures>>,
     /// The variables that this request has set.
-    pub slots: RefCell<Slots>,
+    /// Subrequests share them.
+    pub slots: Rc<RefCell<Slots>>,
     /// What the `map`s that were asked so far gave.
     pub maps: RefCell<MapMemo>,
     /// What is being evaluated, one inside the other, of all that may lead back to itself.
@@ -170,8 +175,16 @@ impl Facts {
     /// The facts of no request yet.
     #[must_use]
     pub fn blank(conn: Rc<ConnFacts>) -> Self {
+        Self::blank_with(conn, Rc::default())
+    }
+
+    /// The facts of no request yet, with the memory for its variables.
+    #[must_use]
+    pub fn blank_with(conn: Rc<ConnFacts>, slots: Rc<RefCell<Slots>>) -> Self {
         Self {
             conn,
+            is_sub: false,
+            ssi: None,
             conn_requests: 0,
             pipelined: false,
             head: RequestHead::default(),
@@ -190,7 +203,7 @@ impl Facts {
             found: LocationId::default(),
             valid_location: true,
             captures: RefCell::default(),
-            slots: RefCell::default(),
+            slots,
             maps: RefCell::default(),
             nested: RefCell::default(),
             started: Instant::default(),
@@ -354,4 +367,18 @@ pub struct Try {
     pub response_length: u64,
     /// The next try went to another group (an internal redirect): logs print ` : ` instead of `, `.
     pub last_of_group: bool,
+}
+
+/// A name and its value.
+pub type SsiVariable = (Box<[u8]>, Box<[u8]>);
+
+/// What server side includes have set.
+#[derive(Clone, Debug, Default)]
+pub struct SsiState {
+    /// Variables, by name in lower case.
+    pub variables: Vec<SsiVariable>,
+    /// Blocks that may stand in for an include without a body, by name.
+    pub blocks: Vec<(Box<[u8]>, Chunk)>,
+    /// `timefmt`
+    pub time_format: Option<Box<[u8]>>,
 }

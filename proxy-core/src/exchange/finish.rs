@@ -82,6 +82,7 @@ impl Exchange {
 
     /// Settles all accounts: counters, access log, files, the upstream's connection.
     pub(crate) fn close(&mut self, link: &Link, ctx: &mut Context) {
+        self.drop_subs(ctx);
         self.abandon_upstream(ctx);
         let sent = link.sent_bytes() - self.sent_before;
         self.facts.reply.bytes_sent = sent;
@@ -104,6 +105,9 @@ impl Exchange {
     fn write_access_logs(&mut self, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(location) = self.location(&generation) else { return };
+        if self.is_sub() && !location.core.log_subrequest {
+            return;
+        }
         for log in &*location.access_logs {
             ctx.log_access(log, &self.facts, &generation);
         }

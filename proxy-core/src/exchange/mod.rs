@@ -24,6 +24,7 @@
 
 pub(crate) mod access;
 mod auth_basic;
+mod auth_request;
 pub(crate) mod browser;
 mod charset;
 pub(crate) mod context;
@@ -32,6 +33,7 @@ pub(crate) mod error_log;
 mod expires;
 pub mod facts;
 pub(crate) mod finish;
+mod mirror;
 pub(crate) mod phases;
 pub(crate) mod preaccess;
 pub(crate) mod proxy;
@@ -44,6 +46,7 @@ pub(crate) mod request_body;
 pub(crate) mod respond;
 pub(crate) mod rewrite;
 pub(crate) mod spill;
+pub(crate) mod sub;
 mod tls;
 mod trailers;
 pub(crate) mod tunnel;
@@ -52,10 +55,12 @@ pub mod vars;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use smallvec::SmallVec;
 
 pub use context::Pools;
+pub(crate) use facts::Slots;
 pub use facts::{ConnFacts, DynamicTarget, Facts, LimitStatus, Reply, TlsFacts, Try};
 
 use crate::buf::Chunk;
@@ -77,6 +82,7 @@ use proxy::ProxyRun;
 use reply_body::ReplyBody;
 use request_body::{Mode, RequestBody};
 use rewrite::RewriteRun;
+use sub::{SUBREQUESTS_MAX, SubNature, Subs};
 use tunnel::Tunnel;
 
 /// How many times one request may be routed anew before it is refused: nginx's own bound.
@@ -116,6 +122,16 @@ pub(crate) struct Exchange {
     pub(crate) access: AccessRun,
     /// Whole WWW-Authenticate lines, for whatever reply it will be.
     pub(crate) challenge: Vec<u8>,
+    /// What makes it a subrequest; none for a client's own request.
+    pub(crate) sub: Option<SubNature>,
+    /// Its own subrequests.
+    pub(crate) subs: Option<Box<Subs>>,
+    /// How many levels of subrequests there may be below.
+    pub(crate) subs_left: u8,
+    /// Whether the location's mirrors were begun.
+    pub(crate) mirrored: bool,
+    /// Whether the request's body is waited for on their account.
+    pub(crate) gathers_for_mirrors: bool,
     /// An index or a candidate of `try_files` was appended to the URI and belongs behind a regex location's `alias`.
     pub(crate) add_uri_to_alias: bool,
     /// `add_trailer` has something for this reply.
@@ -184,16 +200,16 @@ impl Exchange {
             used.generation = Rc::clone(generation);
             used
         } else {
-            Box::new(Self::blank(Rc::clone(conn), Rc::clone(generation)))
+            Box::new(Self::blank(Rc::clone(conn), Rc::clone(generation), Rc::default()))
         };
         exchange.facts.request_id = u128::from(ctx.random.next()) << 64 | u128::from(ctx.random.next());
         exchange
     }
 
     /// An exchange without a request.
-    fn blank(conn: Rc<ConnFacts>, generation: Rc<Generation>) -> Self {
+    fn blank(conn: Rc<ConnFacts>, generation: Rc<Generation>, slots: Rc<RefCell<Slots>>) -> Self {
         Self {
-            facts: Facts::blank(conn),
+            facts: Facts::blank_with(conn, slots),
             generation,
             stage: Stage::Phases,
             meta: RequestMeta::default(),
@@ -213,6 +229,11 @@ impl Exchange {
             rewrite: RewriteRun::default(),
             access: AccessRun::default(),
             challenge: Vec::new(),
+            sub: None,
+            subs: None,
+            subs_left: SUBREQUESTS_MAX,
+            mirrored: false,
+            gathers_for_mirrors: false,
             add_uri_to_alias: false,
             adds_trailers: false,
             internal: false,
@@ -227,11 +248,15 @@ impl Exchange {
 
     /// Forgets the request and everything that it refers to; what is left is as [`blank`](Self::blank) as a new one.
     pub(crate) fn scrub(&mut self) {
-        let slots = core::mem::take(&mut self.facts.slots);
-        slots.borrow_mut().clear();
+        let slots = if self.is_sub() {
+            // They are the parent's.
+            Rc::default()
+        } else {
+            self.facts.slots.borrow_mut().clear();
+            Rc::clone(&self.facts.slots)
+        };
         let (conn, generation) = (Rc::clone(&self.facts.conn), Rc::clone(&self.generation));
-        *self = Self::blank(conn, generation);
-        self.facts.slots = slots;
+        *self = Self::blank(conn, generation, slots);
     }
 
     /// The head is understood: the phases may begin.
@@ -283,7 +308,12 @@ impl Exchange {
 
     /// Moves every part as far as it goes.
     pub(crate) fn advance(&mut self, link: &mut Link, ctx: &mut Context) {
-        while self.step(link, ctx) {}
+        loop {
+            while self.step(link, ctx) {}
+            if self.subs.is_none() || !self.run_subs(link, ctx) {
+                break;
+            }
+        }
         link.flush(ctx);
     }
 
@@ -316,6 +346,10 @@ impl Exchange {
         } else if self.body.is_gathered() {
             link.deadline.clear();
             self.facts.request_body_file = self.body.file_name().cloned();
+            if core::mem::take(&mut self.gathers_for_mirrors) {
+                self.stage = Stage::Phases;
+                return self.run_content(link, ctx);
+            }
             self.stage = Stage::Proxy;
         } else if link.is_receiving() {
             // The timeout is between two reads; while a file is written nothing is waited for from the client.
@@ -352,7 +386,7 @@ impl Exchange {
     /// Moves the reply's body through its filters, if it has any, and on to the link.
     pub(crate) fn pump_reply_body(&mut self, link: &mut Link, ctx: &mut Context) {
         if self.filters.is_some() {
-            self.run_filters(ctx);
+            self.run_filters(link, ctx);
         }
         self.reply.pump(link, ctx);
     }

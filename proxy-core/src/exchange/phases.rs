@@ -116,6 +116,11 @@ impl Exchange {
     pub(crate) fn run_content(&mut self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(location) = self.location(&generation) else { return };
+        if let Some(mirrors) = &location.mirrors
+            && !self.mirror(mirrors, link, ctx)
+        {
+            return;
+        }
         match &location.content {
             Content::Proxy(proxy) => {
                 // A body that is not sent on is still read first, as nginx does.
@@ -155,6 +160,7 @@ impl Exchange {
             return;
         }
         self.redirects_left -= 1;
+        self.mirrored = false;
         self.internal = true;
         self.facts.uri_unchanged = false;
         self.add_uri_to_alias = false;
@@ -174,6 +180,7 @@ impl Exchange {
             return self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
         }
         self.redirects_left -= 1;
+        self.mirrored = false;
         let Some(location) = named else {
             let text = alloc::format!("could not find named location \"@{}\"", name.escape_ascii());
             self.log_error(Level::Error, &text, ctx);

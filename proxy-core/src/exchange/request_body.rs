@@ -64,6 +64,18 @@ impl RequestBody {
         if whole.complete { whole } else { Self { decoder: BodyDecoder::UntilClose, ..whole } }
     }
 
+    /// The same body for a subrequest: shared, where it is in memory.
+    pub(crate) fn shared(&self) -> Option<Self> {
+        let whole = self.mode == Mode::Buffer && self.complete && self.spill.is_none();
+        whole.then(|| Self {
+            mode: Mode::Buffer,
+            held: self.held.clone(),
+            received_bytes: self.received_bytes,
+            complete: true,
+            ..Self::default()
+        })
+    }
+
     /// Whether all of it was read from the client.
     pub(crate) const fn is_complete(&self) -> bool {
         self.complete

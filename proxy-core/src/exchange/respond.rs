@@ -53,7 +53,7 @@ impl Exchange {
     pub(crate) fn respond(&mut self, reply: LocalReply, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         self.drop_request_body(ctx);
-        let bodiless = reply.status.is_bodiless() || self.method == Method::Head;
+        let bodiless = reply.status.is_bodiless() || self.method == Method::Head || self.is_head_only();
         self.facts.reply.status = reply.status;
         self.plan_local(&reply, &generation, ctx);
         let framing = if bodiless {
@@ -69,7 +69,7 @@ impl Exchange {
         self.write_local_head(&reply, &generation, ctx);
         filter::push(&mut self.filters, &mut self.reply, reply.body);
         self.end_body(Chunk::empty(), ctx);
-        self.run_filters(ctx);
+        self.run_filters(link, ctx);
         self.send_head(link, ctx);
         self.stage = Stage::Reply;
     }
@@ -80,6 +80,12 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         self.set_pace(&generation, link, ctx);
         let head_bytes = ctx.scratch.len();
+        if self.is_sub() {
+            // Its parent takes the body; the head is only asked about.
+            self.facts.reply.head = ctx.take_scratch();
+            self.head_sent = true;
+            return;
+        }
         if !link.is_stream() {
             self.reply.append_small(&mut ctx.scratch);
         }
@@ -355,7 +361,7 @@ impl Exchange {
 
     /// Whether the reply may be framed in chunks.
     pub(crate) fn client_takes_chunks(&self) -> bool {
-        self.facts.head.version >= Version::Http11
+        self.facts.head.version >= Version::Http11 && !self.is_sub()
     }
 
     /// The client has sent nothing that must be read before its next request.

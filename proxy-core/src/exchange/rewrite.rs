@@ -223,7 +223,7 @@ impl Exchange {
     }
 
     /// Once `$args` was set, the target that the client sent is no longer what is asked for.
-    fn set(&mut self, target: SetTarget, value: Vec<u8>, ctx: &mut Context) {
+    pub(super) fn set(&mut self, target: SetTarget, value: Vec<u8>, ctx: &mut Context) {
         match target {
             SetTarget::Slot(slot) => self.facts.set_slot(slot, &value),
             SetTarget::Args => {

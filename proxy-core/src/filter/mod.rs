@@ -1,7 +1,9 @@
 //! Body filters: what changes a reply's body between its source and the client.
 //!
 //! ```text
-//! source ─► input ─► gunzip ─► sub ─► gzip ─► reply body ─► link
+//! source ─► input ─► gunzip ─► sub ─► ssi ─► outlet ─► gzip ─► reply body ─► link
+//!                                            ▲
+//!              bodies of subrequests (ssi, addition)
 //! ```
 //! Which of them a location has is settled at load, and [`plan`] decides for each reply which of those apply: it also
 //! says what becomes of the head, since a body that changes has no length, no ranges and no strong ETag any more. A
@@ -13,15 +15,21 @@
 pub(crate) mod gunzip;
 pub(crate) mod gzip;
 pub(crate) mod negotiate;
+pub(crate) mod outlet;
 pub(crate) mod plan;
+pub(crate) mod ssi;
 pub(crate) mod sub;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use crate::buf::{Chain, Chunk, Pool};
+use crate::config::Addition;
 use crate::exchange::reply_body::ReplyBody;
 use gunzip::Gunzip;
 use gzip::{Deflaters, Gzip};
+use outlet::Outlet;
+use ssi::Ssi;
 use sub::Sub;
 
 /// A body that a filter cannot go on with, in the words of nginx's error log.
@@ -35,8 +43,19 @@ pub(crate) struct FilterRun {
     gunzip: Option<Gunzip>,
     sub: Option<Sub>,
     gzip: Option<Gzip>,
+    /// `add_before_body` and `add_after_body`
+    addition: Option<Arc<Addition>>,
+    ssi: Option<Box<Ssi>>,
+    /// What is left of the body, in order: bytes, and the subrequests whose bodies belong between them.
+    outlet: Outlet,
     /// Whatever comes is passed on at once: nobody gathers it.
     flushes: bool,
+    /// Whether the first part has passed.
+    begun: bool,
+    /// Whether the source's last part was taken.
+    input_done: bool,
+    /// Whether nothing more comes into the outlet.
+    closed: bool,
     /// The trailers, once the source has given all.
     end: Option<Chunk>,
     finished: bool,
@@ -60,32 +79,15 @@ pub(crate) fn end(filters: &mut Option<Box<FilterRun>>, reply: &mut ReplyBody, t
 
 /// Whether the source has given all.
 pub(crate) fn source_ended(filters: Option<&FilterRun>, reply: &ReplyBody) -> bool {
-    reply.source_ended() || filters.is_some_and(|run| run.end.is_some())
+    reply.source_ended() || filters.is_some_and(|run| run.end.is_some() || run.finished)
 }
 
 impl FilterRun {
     /// Whether the source may give more.
     pub(crate) fn has_room(&self) -> bool {
-        self.input.len() < INPUT_BYTES_MAX && self.gunzip.as_ref().is_none_or(|gunzip| !gunzip.is_waiting())
-    }
-
-    /// Moves what waits through the filters, as far as the reply has room for what comes out.
-    pub(crate) fn run(&mut self, reply: &mut ReplyBody, pool: &Pool) -> Result<(), Broken> {
-        let mut moved = false;
-        while reply.waiting_bytes() < AHEAD_BYTES && !self.finished {
-            let mut part = Chain::new();
-            let more = self.take_input(&mut part, pool)?;
-            moved |= more;
-            self.substitute(part, reply, pool)?;
-            if !more {
-                self.finish(reply, pool)?;
-                break;
-            }
-        }
-        if moved && self.flushes && !self.finished {
-            self.flush(reply, pool)?;
-        }
-        Ok(())
+        self.input.len() < INPUT_BYTES_MAX
+            && self.outlet.bytes() < AHEAD_BYTES
+            && self.gunzip.as_ref().is_none_or(|gunzip| !gunzip.is_waiting())
     }
 
     /// The next part of the body as its source meant it. Returns whether there was one.
@@ -100,13 +102,14 @@ impl FilterRun {
         gunzip.pump(part, pool)
     }
 
-    fn substitute(&mut self, mut part: Chain, reply: &mut ReplyBody, pool: &Pool) -> Result<(), Broken> {
-        let Some(sub) = &mut self.sub else { return self.compress(&mut part, reply, pool) };
+    /// Puts the replacements of `sub_filter` in.
+    fn substitute(&mut self, part: &mut Chain) {
+        let Some(sub) = &mut self.sub else { return };
         let mut changed = Chain::new();
         while let Some(chunk) = part.pop_front() {
             sub.feed(chunk, &mut changed);
         }
-        self.compress(&mut changed, reply, pool)
+        *part = changed;
     }
 
     fn compress(&mut self, part: &mut Chain, reply: &mut ReplyBody, pool: &Pool) -> Result<(), Broken> {
@@ -131,25 +134,27 @@ impl FilterRun {
         Ok(())
     }
 
-    /// Everything went through: the filters give what they hold.
-    fn finish(&mut self, reply: &mut ReplyBody, pool: &Pool) -> Result<(), Broken> {
-        let Some(trailers) = &self.end else { return Ok(()) };
-        let trailers = trailers.clone();
+    /// The source has given all, and all of it was fed: what is held back comes out.
+    fn finish_input(&mut self, rest: &mut Chain) -> Result<(), Broken> {
+        self.input_done = true;
         if let Some(gunzip) = &self.gunzip {
             gunzip.finish()?;
         }
-        let mut rest = Chain::new();
         if let Some(sub) = &mut self.sub {
-            sub.finish(&mut rest);
+            sub.finish(rest);
         }
-        self.compress(&mut rest, reply, pool)?;
+        Ok(())
+    }
+
+    /// Everything went through.
+    fn finish(&mut self, reply: &mut ReplyBody, pool: &Pool) -> Result<(), Broken> {
         if let Some(gzip) = &mut self.gzip {
             let mut packed = Chain::new();
             gzip.finish(&mut packed, pool)?;
             hand_on(&mut packed, reply);
         }
         self.finished = true;
-        reply.end(trailers);
+        reply.end(self.end.take().unwrap_or_default());
         Ok(())
     }
 

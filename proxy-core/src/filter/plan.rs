@@ -1,13 +1,15 @@
 //! Which filters a reply goes through, and what becomes of its head: settled once, before the head is written.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::FilterRun;
 use super::gunzip::Gunzip;
 use super::negotiate::ReplyFields;
+use super::ssi::Ssi;
 use super::sub::Sub;
-use crate::config::Filters;
+use crate::config::{Addition, Filters};
 use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::reply_body::ReplyFraming;
@@ -140,8 +142,10 @@ impl Exchange {
         let tested = self.plan_gunzip(filters, outlook, &mut run, ctx);
         filtered |= run.gunzip.is_some();
         filtered |= self.plan_sub(filters, outlook, &mut run, generation, ctx);
+        filtered |= self.plan_addition(filters, outlook, &mut run);
+        filtered |= self.plan_ssi(filters, outlook, &mut run);
         filtered |= self.plan_gzip(filters, outlook, tested, &mut run, ctx);
-        if filtered && self.method != Method::Head {
+        if filtered && self.method != Method::Head && !self.is_head_only() {
             self.filters = Some(Box::new(run));
         } else {
             run.close(&mut ctx.deflaters);
@@ -161,7 +165,7 @@ impl Exchange {
             return None;
         }
         self.plan.vary = filters.negotiation.vary;
-        let takes = self.takes_gzip(filters, outlook, ctx);
+        let takes = !self.is_sub() && self.takes_gzip(filters, outlook, ctx);
         if !takes {
             self.plan.lose_length();
             self.plan.encoding = Encoding::Drop;
@@ -197,6 +201,34 @@ impl Exchange {
         true
     }
 
+    fn plan_addition(&mut self, filters: &Filters, outlook: &Outlook<'_>, run: &mut FilterRun) -> bool {
+        let suits = |addition: &&Arc<Addition>| addition.types.has(outlook.content_type);
+        let Some(addition) = filters.addition.as_ref().filter(suits) else { return false };
+        if outlook.status != Status::OK || self.is_sub() {
+            return false;
+        }
+        self.plan.lose_length();
+        run.addition = Some(Arc::clone(addition));
+        true
+    }
+
+    fn plan_ssi(&mut self, filters: &Filters, outlook: &Outlook<'_>, run: &mut FilterRun) -> bool {
+        let Some(settings) = filters.ssi.as_ref().filter(|ssi| ssi.types.has(outlook.content_type)) else {
+            return false;
+        };
+        if outlook.length == Some(0) && !self.plan.length_lost {
+            return false;
+        }
+        run.ssi = Some(Box::new(Ssi::new(settings)));
+        self.facts.ssi.get_or_insert_default();
+        self.plan.lose_length();
+        if !settings.last_modified {
+            self.plan.forget_last_modified = true;
+            self.plan.etag = Etag::Drop;
+        }
+        true
+    }
+
     fn plan_gzip(
         &mut self,
         filters: &Filters,
@@ -207,7 +239,8 @@ impl Exchange {
     ) -> bool {
         let Some(gzip) = &filters.gzip else { return false };
         let length = outlook.length.filter(|_| !self.plan.length_lost);
-        let suits = matches!(outlook.status.0, 200 | 403 | 404)
+        let suits = !self.is_sub()
+            && matches!(outlook.status.0, 200 | 403 | 404)
             && (outlook.content_encoding.is_none() || self.plan.encoding == Encoding::Drop)
             && length.is_none_or(|length| length >= gzip.length_min)
             && gzip.types.has(outlook.content_type);
@@ -250,20 +283,6 @@ impl Exchange {
         }
         let allowed = self.core(generation).is_none_or(|core| core.chunked_transfer_encoding);
         if self.client_takes_chunks() && allowed { ReplyFraming::Chunked } else { ReplyFraming::UntilClose }
-    }
-
-    /// Moves the body through its filters.
-    pub(crate) fn run_filters(&mut self, ctx: &mut Context) {
-        let Some(run) = &mut self.filters else { return };
-        if self.reply.is_cut() {
-            return;
-        }
-        if let Err(broken) = run.run(&mut self.reply, &ctx.pools.large) {
-            self.log_error(crate::command::Level::Error, &broken.0, ctx);
-            self.abandon_upstream(ctx);
-            self.reply.cut();
-            self.stage = crate::exchange::Stage::Reply;
-        }
     }
 
     /// Lets the filters go; what they counted stays.

@@ -254,7 +254,7 @@ impl Http2 {
         }
         if stream.has_output() {
             self.enqueue(id);
-        } else if matches!(stream.exchange.stage, Stage::Done(_)) {
+        } else if stream.exchange.over().is_some() {
             self.end(id, ctx);
         }
     }
@@ -275,7 +275,7 @@ impl Http2 {
         let chunk_bytes = chunk_bytes(&stream.exchange);
         match output.send(stream, chunk_bytes, counts, link, ctx) {
             Err(_) => self.fail(ErrorCode::EnhanceYourCalm, ctx),
-            Ok(false) if matches!(stream.exchange.stage, Stage::Done(_)) => self.end(id, ctx),
+            Ok(false) if stream.exchange.over().is_some() => self.end(id, ctx),
             Ok(false) => {}
             Ok(true) if stream.link.unsent_bytes() < REFILL_BYTES => self.mark_ready(id),
             Ok(true) => self.enqueue(id),

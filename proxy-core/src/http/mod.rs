@@ -12,6 +12,7 @@ pub mod method;
 mod name;
 pub mod set;
 pub mod status;
+pub mod strftime;
 pub mod target;
 
 pub use field::{Field, HeaderId, Span};

@@ -33,6 +33,7 @@ pub fn write(out: &mut Vec<u8>, message: &str, facts: &Facts, env: &Env<'_>) {
     let head = &facts.head;
     let line = head.line.of(&head.bytes);
     quoted(b", request: \"", (!line.is_empty()).then_some(line), out);
+    quoted(b", subrequest: \"", facts.is_sub.then_some(&*facts.uri), out);
     if let Some(attempt) = facts.tries.last() {
         upstream(attempt, facts, env, out);
     }

@@ -64,7 +64,9 @@ files! {
     realip
     redirects
     routing
+    ssi
     status
+    subrequests
     timeouts
     upgrade
     upstreams

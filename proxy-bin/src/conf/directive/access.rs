@@ -99,4 +99,19 @@ pub(super) const ENTRIES: &[Entry] = &[
         level.secret = Some(call.first().arg.bytes.as_slice().into());
         Ok(())
     }),
+    Entry::new(
+        "auth_request",
+        C::HSL,
+        A::ONE,
+        "The URI whose status decides: 2xx lets pass, 401 and 403 refuse; `off` for none. Default: off.",
+    )
+    .access(lower::access::request),
+    Entry::new(
+        "auth_request_set",
+        C::HSL,
+        A::TWO,
+        "Sets a variable from the auth_request's reply once that is there.",
+    )
+    .access(lower::access::request_set)
+    .repeats(),
 ];

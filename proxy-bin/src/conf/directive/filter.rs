@@ -98,4 +98,55 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether Last-Modified stays, and the ETag as a weak one. Default: off.",
     )
     .filter(|level, call| store(&mut level.sub_filter_last_modified, call.first().flag())),
+    Entry::new("add_before_body", C::HSL, A::ONE, "The URI whose body comes before the reply's.").filter(
+        |level, call| {
+            level.add_before_body = Some(call.first().arg.bytes.as_slice().into());
+            Ok(())
+        },
+    ),
+    Entry::new("add_after_body", C::HSL, A::ONE, "The URI whose body comes behind the reply's.").filter(
+        |level, call| {
+            level.add_after_body = Some(call.first().arg.bytes.as_slice().into());
+            Ok(())
+        },
+    ),
+    Entry::new(
+        "addition_types",
+        C::HSL,
+        A::MORE1,
+        "The media types that get them besides text/html; `*` is all. Default: text/html.",
+    )
+    .filter(|level, call| lower::filter::types(&mut level.addition_types, call))
+    .repeats(),
+    Entry::new(
+        "ssi",
+        C::HSL_IF,
+        A::FLAG,
+        "Whether the commands of server side includes are carried out. Default: off.",
+    )
+    .filter(|level, call| store(&mut level.ssi, call.first().flag())),
+    Entry::new(
+        "ssi_types",
+        C::HSL,
+        A::MORE1,
+        "The media types that are searched for them besides text/html; `*` is all. Default: text/html.",
+    )
+    .filter(|level, call| lower::filter::types(&mut level.ssi_types, call))
+    .repeats(),
+    Entry::new(
+        "ssi_silent_errors",
+        C::HSL,
+        A::FLAG,
+        "Whether nothing stands where a command went wrong. Default: off.",
+    )
+    .filter(|level, call| store(&mut level.ssi_silent_errors, call.first().flag())),
+    Entry::new("ssi_value_length", C::HSL, A::ONE, "The longest value of a parameter. Default: 256.")
+        .filter(|level, call| store(&mut level.ssi_value_length, call.first().bytes())),
+    Entry::new(
+        "ssi_last_modified",
+        C::HSL,
+        A::FLAG,
+        "Whether Last-Modified stays, and the ETag as a weak one. Default: off.",
+    )
+    .filter(|level, call| store(&mut level.ssi_last_modified, call.first().flag())),
 ];

@@ -232,6 +232,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether missing files are logged as errors. Default: on.",
     ).core(|level, call| store(&mut level.log_not_found, call.first().flag())),
     Entry::new(
+        "log_subrequest",
+        C::HSL,
+        A::FLAG,
+        "Whether subrequests get lines in the access log, too. Default: off.",
+    ).core(|level, call| store(&mut level.log_subrequest, call.first().flag())),
+    Entry::new(
         "server_tokens",
         C::HSL,
         A::ONE,

@@ -16,6 +16,7 @@ mod known;
 mod limits;
 mod log;
 mod map;
+mod mirror;
 mod process;
 mod proxy;
 mod resolver;
@@ -37,6 +38,7 @@ use super::lower::core::CoreLevel;
 use super::lower::filter::FilterLevel;
 use super::lower::level::Own;
 use super::lower::limits::LimitLevel;
+use super::lower::mirror::MirrorLevel;
 use super::lower::process::ProcessLevel;
 use super::lower::proxy::ProxyLevel;
 use super::lower::real_ip::RealIpLevel;
@@ -79,6 +81,8 @@ pub enum Effect {
     Core(Store<CoreLevel>),
     /// What changes the bodies of replies.
     Filter(Store<FilterLevel>),
+    /// Copies of requests.
+    Mirror(Store<MirrorLevel>),
     /// Whole servers.
     Server(Store<ServerLevel>),
     /// What a level does not hand on: content, rewrites, names.
@@ -179,6 +183,10 @@ impl Entry {
         self.effect(Effect::Filter(store))
     }
 
+    const fn mirror(self, store: Store<MirrorLevel>) -> Self {
+        self.effect(Effect::Mirror(store))
+    }
+
     const fn server(self, store: Store<ServerLevel>) -> Self {
         self.effect(Effect::Server(store))
     }
@@ -230,6 +238,7 @@ const TABLES: &[&[Entry]] = &[
     limits::ENTRIES,
     access::ENTRIES,
     filter::ENTRIES,
+    mirror::ENTRIES,
     log::ENTRIES,
     map::ENTRIES,
     resolver::ENTRIES,

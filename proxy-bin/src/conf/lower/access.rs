@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use proxy_core::access::table::{AddressTableBuilder, Cidr};
-use proxy_core::config::{Access, AccessRules, AuthBasic, Template, UserFilePath};
+use proxy_core::config::{
+    Access, AccessRules, AuthBasic, AuthRequest, RewriteOp, SetTarget, Template, UserFilePath,
+};
 use proxy_core::http::Method;
 use proxy_core::time::Millis;
 
@@ -25,6 +27,10 @@ pub struct AccessLevel {
     pub realm: Option<Template>,
     /// `auth_basic_user_file`
     pub user_file: Option<UserFilePath>,
+    /// `auth_request`; an inner `None` is `off`.
+    pub request: Option<Option<Arc<[u8]>>>,
+    /// `auth_request_set`
+    pub request_set: Option<Vec<(SetTarget, Template)>>,
 }
 
 /// Whom a rule is about.
@@ -41,18 +47,22 @@ pub enum Whom {
 impl AccessLevel {
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
-        inherit!(self, parent; satisfy_any delay rules realm user_file);
+        inherit!(self, parent; satisfy_any delay rules realm user_file request request_set);
     }
 
     /// The settings; none where nothing is asked.
     pub fn finish(&self) -> Option<Arc<Access>> {
         let rules = self.rules.as_deref().map(|rules| Arc::new(compile(rules)));
         let basic = self.basic().map(Arc::new);
-        if rules.is_none() && basic.is_none() {
+        let request = self.request.clone().flatten().map(|uri| {
+            let set = self.request_set.as_deref().unwrap_or_default().into();
+            Arc::new(AuthRequest { uri, set })
+        });
+        if rules.is_none() && basic.is_none() && request.is_none() {
             return None;
         }
         let satisfy_any = self.satisfy_any.unwrap_or(false);
-        Some(Arc::new(Access { satisfy_any, delay: self.delay.unwrap_or_default(), rules, basic }))
+        Some(Arc::new(Access { satisfy_any, delay: self.delay.unwrap_or_default(), rules, basic, request }))
     }
 
     /// As in nginx neither of the two directives means anything without the other.
@@ -157,4 +167,25 @@ pub fn methods(call: &Call<'_, '_>) -> Parsed<Box<[Method]>> {
         methods.push(Method::Head);
     }
     Ok(methods.into())
+}
+
+/// `auth_request uri|off;`
+///
+/// # Errors
+/// None.
+pub fn request(level: &mut AccessLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let uri = call.first().arg;
+    level.request = Some((!uri.is("off")).then(|| uri.bytes.as_slice().into()));
+    Ok(())
+}
+
+/// `auth_request_set $variable value;`
+///
+/// # Errors
+/// As `set`'s.
+pub fn request_set(level: &mut AccessLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    if let RewriteOp::Set { target, value } = super::rewrite::set(call)? {
+        level.request_set.get_or_insert_default().push((target, value));
+    }
+    Ok(())
 }

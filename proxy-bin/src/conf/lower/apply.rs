@@ -30,6 +30,7 @@ pub fn level(cx: &mut Context<'_>, checked: &Checked<'_>, place: Place<'_>, leve
     let result = match checked.entry.effect {
         Effect::Core(effect) => effect(level.core.get_or_insert_default(), &mut call),
         Effect::Filter(effect) => effect(level.filter.get_or_insert_default(), &mut call),
+        Effect::Mirror(effect) => effect(level.mirror.get_or_insert_default(), &mut call),
         Effect::Proxy(effect) => effect(level.proxy.get_or_insert_default(), &mut call),
         Effect::Limit(effect) => effect(level.limits.get_or_insert_default(), &mut call),
         Effect::Server(effect) => effect(&mut level.server, &mut call),

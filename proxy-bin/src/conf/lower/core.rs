@@ -82,6 +82,7 @@ pub struct CoreLevel {
     pub server_name_in_redirect: Option<bool>,
     pub port_in_redirect: Option<bool>,
     pub log_not_found: Option<bool>,
+    pub log_subrequest: Option<bool>,
     pub limit_rate: Option<Template>,
     pub limit_rate_after: Option<Template>,
     pub early_hints: Option<Vec<Template>>,
@@ -113,8 +114,8 @@ impl CoreLevel {
             client_body_timeout client_body_temp_path client_body_in_file_only keepalive_timeout keepalive_min_timeout keepalive_requests
             keepalive_time keepalive_disable msie_padding lingering_close lingering_time lingering_timeout send_timeout
             reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
-            absolute_redirect server_name_in_redirect port_in_redirect log_not_found limit_rate limit_rate_after
-            early_hints resolver resolver_timeout http2_chunk_size);
+            absolute_redirect server_name_in_redirect port_in_redirect log_not_found log_subrequest limit_rate
+            limit_rate_after early_hints resolver resolver_timeout http2_chunk_size);
         self.files.inherit(&parent.files);
         self.charset.inherit(&parent.charset);
         inherit_headers(&mut self.add_headers, parent.add_headers.as_ref(), self.add_header_inherit);
@@ -161,6 +162,7 @@ impl CoreLevel {
             server_name_in_redirect: self.server_name_in_redirect.unwrap_or(default.server_name_in_redirect),
             port_in_redirect: self.port_in_redirect.unwrap_or(default.port_in_redirect),
             log_not_found: self.log_not_found.unwrap_or(default.log_not_found),
+            log_subrequest: self.log_subrequest.unwrap_or(default.log_subrequest),
             limit_rate: self.limit_rate.clone().or(default.limit_rate),
             limit_rate_after: self.limit_rate_after.clone().or(default.limit_rate_after),
             early_hints: self.early_hints.clone().map_or(default.early_hints, Into::into),

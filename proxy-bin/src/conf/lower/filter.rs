@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use proxy_core::config::{Filters, Gzip, GzipProxied, GzipStatic, Negotiation, SubFilter, Template, Types};
+use proxy_core::config::{
+    Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Template, Types,
+};
 use proxy_core::http::Version;
 use proxy_core::route::Regex;
 
@@ -29,13 +31,22 @@ pub struct FilterLevel {
     pub sub_filter_once: Option<bool>,
     pub sub_filter_types: Option<Types>,
     pub sub_filter_last_modified: Option<bool>,
+    pub add_before_body: Option<Arc<[u8]>>,
+    pub add_after_body: Option<Arc<[u8]>>,
+    pub addition_types: Option<Types>,
+    pub ssi: Option<bool>,
+    pub ssi_types: Option<Types>,
+    pub ssi_silent_errors: Option<bool>,
+    pub ssi_value_length: Option<usize>,
+    pub ssi_last_modified: Option<bool>,
 }
 
 impl FilterLevel {
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; gzip gzip_types gzip_comp_level gzip_min_length gzip_vary gzip_http_version
-            gzip_proxied gzip_disable gunzip gzip_static sub_filter sub_filter_once sub_filter_types sub_filter_last_modified);
+            gzip_proxied gzip_disable gunzip gzip_static sub_filter sub_filter_once sub_filter_types sub_filter_last_modified
+            add_before_body add_after_body addition_types ssi ssi_types ssi_silent_errors ssi_value_length ssi_last_modified);
     }
 
     /// The filters; none where no body is ever changed.
@@ -52,16 +63,34 @@ impl FilterLevel {
             level: self.gzip_comp_level.unwrap_or(1),
             length_min: self.gzip_min_length.unwrap_or(20),
         });
+        let (before, after) = (self.add_before_body.clone(), self.add_after_body.clone());
+        // An empty URI takes an inherited one back.
+        let uri = |uri: Option<Arc<[u8]>>| uri.filter(|uri| !uri.is_empty());
+        let addition =
+            Addition { before: uri(before), after: uri(after), types: types(&self.addition_types) };
+        let adds = addition.before.is_some() || addition.after.is_some();
+        let ssi = self.ssi.unwrap_or(false).then(|| Ssi {
+            types: types(&self.ssi_types),
+            silent_errors: self.ssi_silent_errors.unwrap_or(false),
+            value_bytes_max: self.ssi_value_length.unwrap_or(256),
+            last_modified: self.ssi_last_modified.unwrap_or(false),
+        });
         let gzip_static = self.gzip_static.unwrap_or_default();
         let filters = Filters {
             sub,
+            addition: adds.then(|| Arc::new(addition)),
+            ssi,
             gunzip: self.gunzip.unwrap_or(false),
             gzip,
             gzip_static,
             negotiation: self.negotiation(),
         };
-        let changes = filters.sub.is_some() || filters.gunzip || filters.gzip.is_some();
-        let some = changes || gzip_static != GzipStatic::Off;
+        let some = filters.sub.is_some()
+            || filters.addition.is_some()
+            || filters.ssi.is_some()
+            || filters.gunzip
+            || filters.gzip.is_some()
+            || gzip_static != GzipStatic::Off;
         some.then(|| Arc::new(filters))
     }
 

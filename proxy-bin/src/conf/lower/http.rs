@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Origin, RealIp, RewriteOp, Server, ServerId,
-    SplitClients, Variable, Vetting,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteOp, Server,
+    ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -21,6 +21,7 @@ use super::filter::FilterLevel;
 use super::level::{Level, OwnContent};
 use super::limits::LimitLevel;
 use super::listen::{self, Listen, Name};
+use super::mirror::MirrorLevel;
 use super::proxy::{ProxyLevel, ProxyShared};
 use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
@@ -98,6 +99,8 @@ impl Node<'_> {
 struct Settings {
     core: Arc<CoreLevel>,
     core_done: Arc<CoreSettings>,
+    mirror: Arc<MirrorLevel>,
+    mirror_done: Option<Arc<Mirrors>>,
     filter: Arc<FilterLevel>,
     filter_done: Option<Arc<Filters>>,
     proxy: Arc<ProxyLevel>,
@@ -244,6 +247,7 @@ impl Lower<'_, '_> {
         let core = Arc::new(level.core.unwrap_or_default());
         let filter = Arc::new(level.filter.unwrap_or_default());
         Upstreams::resolve_names(self.cx, core.resolver, core.resolver_timeout);
+        let mirror = Arc::new(level.mirror.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());
@@ -255,6 +259,8 @@ impl Lower<'_, '_> {
             core,
             filter_done: filter.finish(),
             filter,
+            mirror_done: mirror.finish(),
+            mirror,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
             limits_done: limits.finish(),
@@ -285,6 +291,11 @@ impl Lower<'_, '_> {
             core.inherit(&outer.core);
             settings.core_done = Arc::new(core.finish(self.cx.env, self.main_logs));
             settings.core = Arc::new(core);
+        }
+        if let Some(mut mirror) = level.mirror.take() {
+            mirror.inherit(&outer.mirror);
+            settings.mirror_done = mirror.finish();
+            settings.mirror = Arc::new(mirror);
         }
         if let Some(mut filter) = level.filter.take() {
             filter.inherit(&outer.filter);
@@ -491,6 +502,7 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
         core: settings.core_done.clone(),
         limits: settings.limits_done.clone(),
         filters: settings.filter_done.clone(),
+        mirrors: settings.mirror_done.clone(),
         access_logs: settings.access_logs.clone(),
         origin,
     }

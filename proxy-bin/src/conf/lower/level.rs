@@ -8,6 +8,7 @@ use super::core::CoreLevel;
 use super::filter::FilterLevel;
 use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
+use super::mirror::MirrorLevel;
 use super::proxy::ProxyLevel;
 use super::proxy_pass::Pass;
 use super::real_ip::RealIpLevel;
@@ -22,6 +23,8 @@ pub struct Level {
     pub core: Option<CoreLevel>,
     /// The body filters, likewise.
     pub filter: Option<FilterLevel>,
+    /// Mirrors, likewise.
+    pub mirror: Option<MirrorLevel>,
     /// The proxy module, likewise.
     pub proxy: Option<ProxyLevel>,
     /// Limits, likewise.

@@ -24,6 +24,7 @@ pub mod listen;
 pub mod location;
 pub mod logs;
 pub mod map;
+pub mod mirror;
 pub mod process;
 pub mod proxy;
 pub mod proxy_pass;

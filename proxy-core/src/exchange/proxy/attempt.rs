@@ -217,6 +217,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Driven
         | Conn::Stream { .. }
         | Conn::Working { .. }
+        | Conn::Sub { .. }
         | Conn::NameServer(_)
         | Conn::Alarm(_) => None,
     }

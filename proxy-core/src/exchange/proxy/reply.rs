@@ -139,7 +139,7 @@ impl Exchange {
                 let value = self.evaluate(template, &generation, ctx);
                 !value.is_empty() && value != b"0"
             });
-        let known = self.facts.head.version >= Version::Http11;
+        let known = self.facts.head.version >= Version::Http11 && !self.is_sub();
         if head.status != Some(Status::EARLY_HINTS) || !wanted || !known {
             return;
         }
@@ -211,6 +211,14 @@ impl Exchange {
         if !self.head_sent {
             self.send_head(link, ctx);
         }
+        let ended = self.proxy.conn.as_ref().is_none_or(|conn| conn.decoder.is_ended());
+        if self.is_head_only() && !ended && self.stage == Stage::Proxy {
+            // Nobody waits for a body that nobody wants: its connection goes with it.
+            self.reply.end(Chunk::empty());
+            self.end_attempt(Outcome::Success, false, ctx);
+            self.proxy.phase = Phase::Ended;
+            self.stage = Stage::Reply;
+        }
     }
 
     /// Decodes what came with the head, so that a small body leaves in the head's buffer.
@@ -219,7 +227,7 @@ impl Exchange {
             self.send_head(link, ctx);
             return self.attempt_failed(error, link, ctx);
         }
-        self.run_filters(ctx);
+        self.run_filters(link, ctx);
     }
 
     fn has_error_page(&self, status: Status, generation: &Generation) -> bool {
@@ -232,7 +240,7 @@ impl Exchange {
     /// The reply's framing towards the client.
     fn client_framing(&self, meta: &ResponseMeta, generation: &Generation) -> ReplyFraming {
         let status = self.facts.reply.status;
-        if self.method == Method::Head || status.is_bodiless() {
+        if self.method == Method::Head || status.is_bodiless() || self.is_head_only() {
             return ReplyFraming::None;
         }
         if self.plan.length_lost {

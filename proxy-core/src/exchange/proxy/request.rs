@@ -51,7 +51,7 @@ impl Exchange {
         match &proxy.method {
             Some(method) => method.write(&self.facts, &ctx.env(generation), out),
             // An error page is fetched with GET, whatever the request was.
-            None if self.method != self.facts.head.method() => {
+            None if self.asks_anew() => {
                 out.extend_from_slice(if self.method == Method::Head { b"HEAD" } else { b"GET" });
             }
             None => out.extend_from_slice(self.facts.head.method_text.of(&self.facts.head.bytes)),
@@ -69,6 +69,11 @@ impl Exchange {
             ProxyHttpVersion::Http10 => b"HTTP/1.0\r\n",
             ProxyHttpVersion::Http11 => b"HTTP/1.1\r\n",
         });
+    }
+
+    /// Whether the request's own method is not the one to ask with: for an error page, and for most subrequests.
+    fn asks_anew(&self) -> bool {
+        self.method != self.facts.head.method() || self.sub.is_some_and(|sub| !sub.keeps_method)
     }
 
     fn write_set_headers(&self, out: &mut Vec<u8>, proxy: &Proxy, generation: &Generation, ctx: &Context) {

@@ -63,10 +63,29 @@ impl Facts {
             Variable::Status => self.write_status(out),
             Variable::BytesSent => number(self.reply.bytes_sent, out),
             Variable::BodyBytesSent => number(self.reply.body_bytes_sent, out),
+            Variable::DateLocal => self.write_date(env, env.now.utc_offset_s, "", out),
+            Variable::DateGmt => self.write_date(env, 0, "GMT", out),
             Variable::GzipRatio => self.write_gzip_ratio(out),
             Variable::Pipe => always(if self.pipelined { b"p" } else { b"." }, out),
             _ => return None,
         })
+    }
+
+    /// As `timefmt` of server side includes has it.
+    fn write_date(&self, env: &Env<'_>, offset_s: i32, zone: &str, out: &mut Vec<u8>) -> bool {
+        let state = self.ssi.as_ref().map(|state| state.borrow());
+        let format = state.as_ref().and_then(|state| state.time_format.as_deref());
+        // The core knows no zone by its name.
+        let mut offset = Vec::new();
+        if zone.is_empty() && offset_s != 0 {
+            crate::http::strftime::write(&mut offset, b"%z", 0, offset_s, "");
+        }
+        let zone = if zone.is_empty() { core::str::from_utf8(&offset).unwrap_or_default() } else { zone };
+        let zone = if zone.is_empty() { "UTC" } else { zone };
+        let unix_s = (env.now.unix_ms / 1000).cast_signed();
+        let format = format.unwrap_or(b"%A, %d-%b-%Y %H:%M:%S %Z");
+        crate::http::strftime::write(out, format, unix_s, offset_s, zone);
+        true
     }
 
     /// `3.14`: how many bytes went into one that came out, rounded.
