@@ -137,7 +137,7 @@ fn a_reload_mixes_up_no_logs() {
     let proxy = Ringgate::start(&conf("first second", upstream.port));
     let mut clients = [0, 1].map(|place| Client::connect(proxy.port(place)));
     for (place, client) in clients.iter_mut().enumerate() {
-        client.send(&format!("GET /{place} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.send(format!("GET /{place} HTTP/1.1\r\nHost: a\r\n\r\n"));
         arrivals.recv().unwrap();
     }
     proxy.rewrite(&conf("other third second", upstream.port));

@@ -82,7 +82,14 @@ impl Desk {
                 }
                 Command::Close { .. } => fate = Fate::Gone,
                 Command::Recv { .. } => {}
-                other => panic!("nobody wants {other:?} here"),
+                other @ (Command::Shutdown { .. }
+                | Command::OpenFile { .. }
+                | Command::ReadFile { .. }
+                | Command::WriteFile { .. }
+                | Command::ListDirectory { .. }
+                | Command::CloseFile { .. }
+                | Command::Verify { .. }
+                | Command::Resolve { .. }) => panic!("nobody wants {other:?} here"),
             }
         }
         while self.worker.poll_report().is_some() {}

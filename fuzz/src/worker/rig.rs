@@ -343,14 +343,7 @@ impl Rig {
             }
             Command::Close { conn, .. } => self.close(conn),
             Command::OpenFile { file, path, mode } => {
-                assert!(
-                    path.starts_with(b"/"),
-                    "rule: {:?} is not absolute",
-                    path.escape_ascii().to_string()
-                );
-                let operation = FileOp::Open { temporary: mode != OpenMode::Read };
-                let key = self.files.insert(file, (false, Some(operation)));
-                assert!(key.is_none(), "rule: file key {file:?} is in use");
+                self.open_file(file, &path, FileOp::Open { temporary: mode != OpenMode::Read });
             }
             Command::ReadFile { file, len, .. } => {
                 assert!(len > 0, "rule: an empty ReadFile on {file:?}");
@@ -360,11 +353,7 @@ impl Rig {
                 assert!(!chain.is_empty(), "rule: an empty WriteFile on {file:?}");
                 self.begin(file, FileOp::Write { chain });
             }
-            Command::ListDirectory { file, path } => {
-                assert!(path.starts_with(b"/"), "rule: a directory that is not absolute");
-                let key = self.files.insert(file, (false, Some(FileOp::List)));
-                assert!(key.is_none(), "rule: file key {file:?} is in use");
-            }
+            Command::ListDirectory { file, path } => self.open_file(file, &path, FileOp::List),
             Command::CloseFile { file } => {
                 let (_, operation) = self.files.remove(&file).expect("rule: CloseFile on a closed key");
                 let late = operation.map(|operation| match operation {
@@ -384,6 +373,12 @@ impl Rig {
                 assert!(self.resolving.insert(id), "rule: resolve key {id:?} is in use");
             }
         }
+    }
+
+    fn open_file(&mut self, file: FileId, path: &[u8], operation: FileOp) {
+        assert!(path.starts_with(b"/"), "rule: {:?} is not absolute", path.escape_ascii().to_string());
+        let key = self.files.insert(file, (false, Some(operation)));
+        assert!(key.is_none(), "rule: file key {file:?} is in use");
     }
 
     fn connect(&mut self, conn: ConnId, address: &Address, datagram: bool) {

@@ -108,30 +108,30 @@ pub fn run(options: &Options, json: bool) -> ExitCode {
 
 /// One object for each finding: `rule`, `message`, `file`, `line`, `column`, `help`, `related`.
 fn as_json(findings: &[Finding], sources: &Sources) -> String {
-    let place = |span: Span| {
+    let place = |span: Option<Span>| {
+        let Some(span) = span else { return (None, None, None) };
         let position = sources.start(span);
         let file =
             sources.file(span.file).and_then(|file| file.path()).map(|path| path.display().to_string());
-        serde_json::json!({ "file": file, "line": position.line, "column": position.column })
+        (file, Some(position.line), Some(position.column))
     };
     let objects = findings.iter().map(|finding| {
         let found = &finding.diagnostic;
         let related = found.labels.iter().map(|(span, text)| {
-            let mut object = place(*span);
-            object["message"] = text.as_str().into();
-            object
+            let (file, line, column) = place(Some(*span));
+            serde_json::json!({ "file": file, "line": line, "column": column, "message": text })
         });
-        let mut object = found.span.map_or_else(|| serde_json::json!({}), place);
-        object["rule"] = finding.rule.into();
-        object["message"] = found
-            .message
-            .strip_prefix(finding.rule)
-            .unwrap_or(&found.message)
-            .trim_start_matches(": ")
-            .into();
-        object["help"] = found.helps.clone().into();
-        object["related"] = related.collect();
-        object
+        let message = found.message.strip_prefix(finding.rule).unwrap_or(&found.message);
+        let (file, line, column) = place(found.span);
+        serde_json::json!({
+            "rule": finding.rule,
+            "message": message.trim_start_matches(": "),
+            "file": file,
+            "line": line,
+            "column": column,
+            "help": found.helps,
+            "related": related.collect::<serde_json::Value>(),
+        })
     });
     let list: serde_json::Value = objects.collect();
     format!("{list:#}\n")

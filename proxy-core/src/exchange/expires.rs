@@ -6,7 +6,7 @@ use super::Exchange;
 use super::context::{Context, Generation};
 use crate::config::{CoreSettings, Expires};
 use crate::h1::encode;
-use crate::http::{Status, date};
+use crate::http::{HeaderId, Status, date};
 use crate::time::Now;
 
 /// What the two fields of one reply say.
@@ -84,6 +84,50 @@ impl Expiry {
         out.extend_from_slice(b"Cache-Control: max-age=");
         encode::decimal(out, u64::try_from(seconds).unwrap_or(0));
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The two fields that `expires` writes in the place of what an upstream says.
+pub(super) struct ExpiresFields {
+    expiry: Option<Expiry>,
+    expires_due: bool,
+    cache_control_due: bool,
+}
+
+impl ExpiresFields {
+    pub(super) const fn new(expiry: Option<Expiry>) -> Self {
+        let due = expiry.is_some();
+        Self { expiry, expires_due: due, cache_control_due: due }
+    }
+
+    /// Whether an upstream's field is one of them; then ours has been written in its place.
+    pub(super) fn takes(&mut self, id: HeaderId, lines: &mut encode::Lines, out: &mut Vec<u8>) -> bool {
+        let Some(expiry) = &self.expiry else { return false };
+        if id == HeaderId::Expires {
+            lines.flush(out);
+            if core::mem::take(&mut self.expires_due) {
+                expiry.write_expires(out);
+            }
+        } else if id == HeaderId::CacheControl {
+            lines.flush(out);
+            if core::mem::take(&mut self.cache_control_due) {
+                expiry.write_cache_control(out);
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Writes those that the upstream did not say.
+    pub(super) fn finish(self, out: &mut Vec<u8>) {
+        let Some(expiry) = &self.expiry else { return };
+        if self.expires_due {
+            expiry.write_expires(out);
+        }
+        if self.cache_control_due {
+            expiry.write_cache_control(out);
+        }
     }
 }
 

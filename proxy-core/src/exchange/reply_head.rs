@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::Exchange;
 use super::context::{Context, Generation};
+use super::expires::ExpiresFields;
 use super::reply_body::ReplyFraming;
 use super::respond::LocalReply;
 use crate::buf::Chunk;
@@ -289,7 +290,7 @@ impl Exchange {
             generation,
             ctx,
         );
-        let (mut expires_due, mut cache_control_due) = (expiry.is_some(), expiry.is_some());
+        let mut expires = ExpiresFields::new(expiry);
         let bytes = head.bytes.as_slice();
         let mut lines = encode::Lines::of(bytes);
         let plain = self.plan.is_plain();
@@ -306,26 +307,10 @@ impl Exchange {
             {
                 continue;
             }
-            if !plain && self.plan.takes(field, bytes, &mut lines, &mut ctx.scratch) {
+            let taken = (!plain && self.plan.takes(field, bytes, &mut lines, &mut ctx.scratch))
+                || expires.takes(field.id, &mut lines, &mut ctx.scratch);
+            if taken {
                 continue;
-            }
-            // `expires` takes the place of what the upstream says.
-            match (&expiry, field.id) {
-                (Some(expiry), HeaderId::Expires) => {
-                    lines.flush(&mut ctx.scratch);
-                    if core::mem::take(&mut expires_due) {
-                        expiry.write_expires(&mut ctx.scratch);
-                    }
-                    continue;
-                }
-                (Some(expiry), HeaderId::CacheControl) => {
-                    lines.flush(&mut ctx.scratch);
-                    if core::mem::take(&mut cache_control_due) {
-                        expiry.write_cache_control(&mut ctx.scratch);
-                    }
-                    continue;
-                }
-                _ => {}
             }
             match self.rewrite_field(field.id, field.value.of(bytes), proxy, generation, ctx) {
                 None => lines.pass(field, &mut ctx.scratch),
@@ -337,14 +322,7 @@ impl Exchange {
             }
         }
         lines.flush(&mut ctx.scratch);
-        if let Some(expiry) = &expiry {
-            if expires_due {
-                expiry.write_expires(&mut ctx.scratch);
-            }
-            if cache_control_due {
-                expiry.write_cache_control(&mut ctx.scratch);
-            }
-        }
+        expires.finish(&mut ctx.scratch);
     }
 
     fn rewrite_field(

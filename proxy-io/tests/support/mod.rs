@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use proxy_core::buf::{Chain, Chunk};
 use proxy_core::command::{
-    Address, CloseHow, Command, Completion, ConnId, ConnectOptions, DirectoryEntry, FileId, FileKind,
-    IoError, Level, ListenerId, OpenMode, Peer, Report, ResolveId, Room, VerifyId,
+    Address, CloseHow, Command, Completion, ConnId, ConnectOptions, DirectoryEntry, FileId, FileInfo,
+    FileKind, IoError, Level, ListenerId, OpenMode, Peer, Report, ResolveId, Room, VerifyId,
 };
 use proxy_core::config::{Config, ErrorLogFile, Listener, LogFile, LogId, LogSink, WorkerCount};
 use proxy_core::shared::Shared;
@@ -110,25 +110,7 @@ impl Engine for Console {
                 }
             }
             Completion::Connect { conn, result } => self.connected(conn, result.map_err(|error| error.errno)),
-            Completion::OpenFile { file, result } => {
-                let Some((_, conn, write)) = self.file else { return };
-                match result {
-                    Err(error) => self.file_done(&format!("error {}\n", error.errno)),
-                    Ok(_) if write => {
-                        let mut chain = Chain::new();
-                        (0..3).for_each(|_| chain.push(Chunk::from_vec(vec![b'w'; SLICE])));
-                        self.commands.push_back(Command::WriteFile { file, offset: 0, chain });
-                    }
-                    Ok(info) => {
-                        self.say(conn, &format!("{:?} {}\n", info.kind, info.size));
-                        if info.kind == FileKind::Other {
-                            self.file_done("");
-                        } else {
-                            self.commands.push_back(Command::ReadFile { file, offset: 0, len: 5 });
-                        }
-                    }
-                }
-            }
+            Completion::OpenFile { file, result } => self.opened(file, result),
             Completion::ReadFile { result, .. } => {
                 let text = result.map_or_else(
                     |error| format!("error {}", error.errno),
@@ -261,6 +243,26 @@ impl Console {
         let file = FileId(proxy_core::slab::Key { index: 0, generation: self.next_file });
         self.file = Some((file, conn, mode == OpenMode::Temp));
         self.commands.push_back(Command::OpenFile { file, path: path.as_bytes().into(), mode });
+    }
+
+    fn opened(&mut self, file: FileId, result: Result<FileInfo, IoError>) {
+        let Some((_, conn, write)) = self.file else { return };
+        match result {
+            Err(error) => self.file_done(&format!("error {}\n", error.errno)),
+            Ok(_) if write => {
+                let mut chain = Chain::new();
+                (0..3).for_each(|_| chain.push(Chunk::from_vec(vec![b'w'; SLICE])));
+                self.commands.push_back(Command::WriteFile { file, offset: 0, chain });
+            }
+            Ok(info) => {
+                self.say(conn, &format!("{:?} {}\n", info.kind, info.size));
+                if info.kind == FileKind::Other {
+                    self.file_done("");
+                } else {
+                    self.commands.push_back(Command::ReadFile { file, offset: 0, len: 5 });
+                }
+            }
+        }
     }
 
     fn listed(&mut self, result: Result<Vec<DirectoryEntry>, IoError>) {

@@ -79,7 +79,26 @@ pub struct Context<'e> {
     pub file_names: HashMap<FileId, Arc<str>>,
 }
 
-impl Context<'_> {
+impl<'e> Context<'e> {
+    /// Nothing found yet.
+    pub fn new(env: &'e Environment<'e>, sources: &'e Sources) -> Self {
+        Self {
+            env,
+            sources,
+            diagnostics: Vec::new(),
+            variables: Variables::default(),
+            logs: Logs::default(),
+            formats: Vec::new(),
+            charsets: Vec::new(),
+            upstreams: Upstreams::default(),
+            zones: Zones::default(),
+            resolvers: Vec::new(),
+            tls_failed: false,
+            certificates: Vec::new(),
+            file_names: HashMap::new(),
+        }
+    }
+
     /// Records an error, if it is one.
     pub fn record(&mut self, result: Parsed<()>) {
         if let Err(diagnostic) = result {

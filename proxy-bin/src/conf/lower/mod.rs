@@ -43,8 +43,6 @@ pub mod upstream;
 pub mod variables;
 pub mod vetting;
 
-use std::collections::HashMap;
-
 use proxy_core::command::Level as LogLevel;
 use proxy_core::config::{Config, LogSink};
 use proxy_core::http::HeaderId;
@@ -54,11 +52,7 @@ pub use process::ProcessSettings;
 pub use resolve::{Resolve, SystemResolver};
 
 use self::context::Context;
-use self::limits::Zones;
-use self::logs::Logs;
 use self::process::ProcessLevel;
-use self::upstream::Upstreams;
-use self::variables::Variables;
 use super::diagnostic::Diagnostic;
 use super::directive::Checked;
 use super::span::Sources;
@@ -82,21 +76,7 @@ pub fn lower(
     env: &Environment<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Lowered {
-    let mut cx = Context {
-        env,
-        sources,
-        diagnostics: Vec::new(),
-        variables: Variables::default(),
-        logs: Logs::default(),
-        formats: Vec::new(),
-        charsets: Vec::new(),
-        upstreams: Upstreams::default(),
-        zones: Zones::default(),
-        resolvers: Vec::new(),
-        tls_failed: false,
-        certificates: Vec::new(),
-        file_names: HashMap::new(),
-    };
+    let mut cx = Context::new(env, sources);
     let mut top = ProcessLevel::default();
     for item in tree {
         apply::process(&mut cx, item, &mut top);
