@@ -119,6 +119,8 @@ pub enum ProxyHttpVersion {
     Http10,
     /// 1.1
     Http11,
+    /// 2
+    Http2,
 }
 
 /// The reply fields that are hidden unless `proxy_pass_header` names them.

@@ -161,6 +161,7 @@ impl Conn {
             | Self::Driven
             | Self::Stream { .. }
             | Self::Working { .. }
+            | Self::Trunk(_)
             | Self::Sub { .. }
             | Self::Idle(_)
             | Self::Alarm(_) => None,
@@ -179,6 +180,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
         | Conn::Driven
         | Conn::Stream { .. }
         | Conn::Working { .. }
+        | Conn::Trunk(_)
         | Conn::Sub { .. }
         | Conn::Idle(_)
         | Conn::NameServer(_) => None,

@@ -261,12 +261,11 @@ pub fn buffers(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
 
 /// `proxy_http_version 1.1;`
 pub fn http_version(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    if call.first().arg.is("2") {
-        return Err(call
-            .first()
-            .error("HTTP/2 to upstreams is known to nginx but ringgate does not support it yet"));
-    }
-    let versions = [("1.0", ProxyHttpVersion::Http10), ("1.1", ProxyHttpVersion::Http11)];
+    let versions = [
+        ("1.0", ProxyHttpVersion::Http10),
+        ("1.1", ProxyHttpVersion::Http11),
+        ("2", ProxyHttpVersion::Http2),
+    ];
     level.http_version = Some(call.first().choice(&versions)?);
     Ok(())
 }

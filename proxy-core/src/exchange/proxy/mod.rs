@@ -13,6 +13,7 @@
 //! - [`attempt`]: which server, which connection.
 //! - [`request`]: the head that it gets.
 //! - [`reply`]: what it answers; [`intake`]: how fast that is read.
+//! - [`stream`]: what is different where the upstream speaks HTTP/2.
 //! - [`budget`]: how many requests may be at a second server.
 //! - [`watch`]: what the group learns from that.
 //! - [`failure`]: whose fault it was, and whether another server is asked.
@@ -27,6 +28,7 @@ mod queue;
 mod ranges;
 mod reply;
 mod request;
+mod stream;
 mod watch;
 
 use alloc::boxed::Box;
@@ -38,7 +40,7 @@ use super::context::Context;
 use super::request_body::Mode;
 use super::{Exchange, Stage};
 use crate::command::{Completion, ConnId, IoError, Room};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, ProxyHttpVersion};
 use crate::conn::link::Ended;
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
@@ -67,6 +69,10 @@ pub(crate) struct ProxyRun {
     tries: u32,
     /// How many tries there may be: settled with the first.
     tries_max: u32,
+    /// Tries that were not counted.
+    forgiven: u32,
+    /// The version that the present attempt speaks.
+    version: Option<ProxyHttpVersion>,
     /// What `sticky` found in the request: a server's name, or a session's.
     session: Vec<u8>,
     /// The cookie that `sticky` sets: a whole line, or nothing.
@@ -162,6 +168,7 @@ impl Exchange {
         }
         if self.stage == Stage::Proxy {
             self.pump_request(link, ctx);
+            self.note_carried();
         }
         if self.stage == Stage::Proxy {
             self.pump_reply(link, ctx);
@@ -207,7 +214,10 @@ impl Exchange {
                     conn.link.queue(chunk);
                 }
                 spill.want_read(ctx);
-                self.proxy.request_ended = spill.unread() == 0;
+                if spill.unread() == 0 {
+                    conn.queue_body_end(self.proxy.framing, ctx);
+                    self.proxy.request_ended = true;
+                }
             }
         }
         conn.link.flush(ctx);
