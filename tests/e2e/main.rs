@@ -10,6 +10,7 @@ mod attacks;
 mod balance;
 mod clients;
 mod differential;
+mod grpc;
 mod guides;
 mod h2;
 mod harness;

@@ -81,6 +81,8 @@ pub struct Proxy {
     pub limit_rate: Option<Template>,
     /// `proxy_force_ranges`
     pub force_ranges: bool,
+    /// It is a `grpc_pass`: its URL has another scheme, and `te: trailers` is passed on.
+    pub is_grpc: bool,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.

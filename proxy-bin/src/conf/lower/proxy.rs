@@ -79,13 +79,19 @@ impl ProxyLevel {
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
     pub fn finish(&self, cx: &mut Context<'_>) -> ProxyShared {
+        let buffering = self.body_buffering(cx);
+        self.finish_with(buffering)
+    }
+
+    /// The same with these buffers.
+    pub fn finish_with(&self, buffering: BodyBuffering) -> ProxyShared {
         let set_headers = Arc::new(SetHeaders::new(self.set_headers.clone().unwrap_or_default()));
         let named = |id| set_headers.names.contains_id(id);
         let configured = named(HeaderId::Upgrade) || named(HeaderId::Connection);
         ProxyShared {
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
-            buffering: self.body_buffering(cx),
+            buffering,
             cookie_domains: self.cookie_domains.clone().unwrap_or_default().into(),
             cookie_paths: self.cookie_paths.clone().unwrap_or_default().into(),
             cookie_flags: self.cookie_flags.clone().unwrap_or_default().into(),
@@ -187,6 +193,7 @@ impl ProxyLevel {
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
+            is_grpc: false,
         }
     }
 

@@ -230,6 +230,8 @@ impl Exchange {
         let paused = self.proxy.intake.as_ref().and_then(|intake| intake.paused_until(ctx.now.instant));
         let files = self.proxy.room.as_ref().is_some_and(|room| room.file_bytes_max > 0);
         let starved = !self.reply_has_room(link);
+        // Once there is a reply, its silence counts, whatever the client still has to say.
+        let streams_both = self.proxy.phase == Phase::Body && self.is_on_stream();
         if let Some(conn) = self.proxy.conn.as_mut() {
             match self.proxy.phase {
                 Phase::Connecting => {}
@@ -239,7 +241,7 @@ impl Exchange {
                 Phase::Body if let Some(at) = paused => {
                     conn.link.set_deadline_at(at, Reason::RateLimit, ctx);
                 }
-                Phase::Exchanging | Phase::Body if self.proxy.request_ended && !starved => {
+                Phase::Exchanging | Phase::Body if (self.proxy.request_ended || streams_both) && !starved => {
                     conn.link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
                 }
                 // A client that keeps up needs no file; one that does not shall not hold the upstream for long.

@@ -37,6 +37,9 @@ impl Exchange {
         self.write_set_headers(&mut out, proxy, &generation, ctx);
         self.write_upgrade(&mut out, proxy);
         self.write_framing(&mut out);
+        if proxy.is_grpc {
+            self.write_te(&mut out, proxy);
+        }
         if proxy.pass_request_headers {
             self.write_client_fields(&mut out, proxy);
         }
@@ -141,6 +144,18 @@ impl Exchange {
         }
     }
 
+    /// gRPC asks for trailers, and some servers insist: what the client says of that is passed on, and no more.
+    fn write_te(&self, out: &mut Vec<u8>, proxy: &Proxy) {
+        let head = &self.facts.head;
+        let named = head.fields.iter().filter(|field| field.id == HeaderId::Te).any(|field| {
+            let mut parts = field.value.of(&head.bytes).split(|byte| matches!(byte, b',' | b';'));
+            parts.any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        });
+        if named && !proxy.set_headers.names.contains_id(HeaderId::Te) {
+            out.extend_from_slice(b"TE: trailers\r\n");
+        }
+    }
+
     /// The client's fields, less those that are set, that frame, or that are about its own connection.
     fn write_client_fields(&self, out: &mut Vec<u8>, proxy: &Proxy) {
         let head = &self.facts.head;
@@ -152,6 +167,7 @@ impl Exchange {
                 HeaderId::ContentLength | HeaderId::Expect | HeaderId::Host | HeaderId::TransferEncoding
             );
             if ours
+                || (proxy.is_grpc && field.id == HeaderId::Te)
                 || proxy.set_headers.names.contains(field.id, field.name.of(bytes))
                 || self.meta.connection.drops(bytes, field)
             {

@@ -22,7 +22,7 @@ use crate::timer::Reason;
 impl Exchange {
     /// The version that the next attempt speaks.
     pub(super) fn choose_version(&mut self, proxy: &Proxy) -> ProxyHttpVersion {
-        let switches = proxy.http_version == ProxyHttpVersion::Http2 && self.meta.upgrade;
+        let switches = proxy.http_version == ProxyHttpVersion::Http2 && self.meta.upgrade && !proxy.is_grpc;
         let version = if switches { ProxyHttpVersion::Http11 } else { proxy.http_version };
         self.proxy.version = Some(version);
         version
