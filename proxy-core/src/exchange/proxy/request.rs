@@ -218,7 +218,7 @@ impl Facts {
             }
             TargetUri::Template(template) => return template.write(self, env, out),
         }
-        if self.has_args_mark && (!self.args.is_empty() || self.uri_unchanged) {
+        if !self.args.is_empty() {
             out.push(b'?');
             out.extend_from_slice(&self.args);
         }
