@@ -78,6 +78,8 @@ pub enum Step {
         client: Address,
         /// What it says.
         verdict: AccessOutcome,
+        /// The location that asks.
+        location: LocationId,
     },
     /// Nobody objects: the content of this location is asked for.
     Content {
@@ -118,6 +120,8 @@ pub enum Step {
         group: Vec<u8>,
         /// The server's address; none where no server is left.
         address: Option<Address>,
+        /// The location that asks.
+        location: LocationId,
     },
     /// A message for the error log.
     Message {

@@ -133,7 +133,8 @@ impl Exchange {
                 Verdict::Denied(status) => AccessOutcome::Denied(status),
                 Verdict::Pending => AccessOutcome::Pending,
             };
-            Step::Access { check, client: self.facts.conn.peer.client.clone(), verdict }
+            let (client, location) = (self.facts.conn.peer.client.clone(), self.facts.location);
+            Step::Access { check, client, verdict, location }
         });
     }
 

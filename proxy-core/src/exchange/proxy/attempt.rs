@@ -34,7 +34,7 @@ impl Exchange {
         ctx.note(|| {
             let group = group.borrow();
             let address = chosen.and_then(|server| group.address(server).cloned());
-            Step::Peer { group: group.name.as_bytes().to_vec(), address }
+            Step::Peer { group: group.name.as_bytes().to_vec(), address, location: self.facts.location }
         });
         let Some(server) = chosen else {
             if !self.wait_in_queue(&group, link, ctx) {
