@@ -120,6 +120,13 @@ ringgate: a reverse proxy that reads nginx.conf and runs it on io_uring.
   ringgate lint                   warn about what a configuration says that nobody means
       -c FILE, -p PREFIX, -g TEXT the configuration, as for ringgate -t
       --json                      the findings as a JSON list
+  ringgate explain METHOD URL     what would happen to this request, and which line says so; nothing is sent
+      -c FILE, -p PREFIX, -g TEXT the configuration, as for ringgate -t
+      -H 'NAME: VALUE'            a header field; may be repeated
+      --data BODY                 the body
+      --from ADDRESS              the client's address (default 127.0.0.1)
+      --answer STATUS             what every upstream answers (default 200)
+      --json                      the account as JSON
   ringgate help                   this text
 ";
 

@@ -24,6 +24,7 @@ use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
 use crate::tls::Session;
+use crate::trace::Step;
 use crate::upstream::{names, watch};
 
 /// The whole proxy as one thread sees it: inputs are the `handle_` functions, outputs the `poll_` ones. After every
@@ -369,6 +370,17 @@ impl Worker {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.ctx.timers.next_deadline()
+    }
+
+    /// From now on decisions are noted, for [`take_trace`](Self::take_trace). A worker that serves does not do this.
+    pub fn start_trace(&mut self) {
+        self.ctx.trace = Some(Box::default());
+    }
+
+    /// What was decided since the last call.
+    #[must_use]
+    pub fn take_trace(&mut self) -> Vec<Step> {
+        self.ctx.trace.as_ref().map(|trace| trace.take()).unwrap_or_default()
     }
 
     /// Takes a written report's memory back.

@@ -44,6 +44,7 @@ mod table;
 mod thread;
 mod timer;
 
+pub use directory::open_checked;
 pub use engine::Engine;
 pub use fleet::{Crew, Fleet, worker_count};
 pub use listen::{BindError, Bound, bind};

@@ -61,7 +61,7 @@ pub use proxy::{
     UpgradePolicy,
 };
 pub use resolver::Resolver;
-pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
+pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
 pub use tls::{ClientVerify, TlsServer};

@@ -296,6 +296,7 @@ impl ClientConn {
             ctx.publish_tally();
         }
         self.protected_until = None;
+        exchange.note_server(ctx);
         self.state = State::Exchanging;
         self.exchange = Some(exchange);
     }

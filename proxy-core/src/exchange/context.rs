@@ -28,6 +28,7 @@ use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
 use crate::time::{Instant, Now};
 use crate::timer::Wheel;
+use crate::trace::{Step, Tracing};
 use crate::upstream::Group;
 use crate::upstream::names::Names;
 use crate::upstream::watch::Watches;
@@ -99,6 +100,8 @@ pub(crate) struct Context {
     spare_fields: Vec<Vec<Field>>,
     /// For a single value under construction; empty between uses.
     pub(crate) value: Vec<u8>,
+    /// Where decisions are noted; none unless somebody asked for them.
+    pub(crate) trace: Tracing,
 }
 
 /// What a turn adds to the process's counters, once for all of it.
@@ -276,17 +279,25 @@ impl Context {
             fields: Vec::new(),
             spare_fields: Vec::new(),
             value: Vec::new(),
+            trace: None,
+        }
+    }
+
+    /// Notes a decision, if anybody wants to know.
+    pub(crate) fn note(&self, step: impl FnOnce() -> Step) {
+        if let Some(trace) = &self.trace {
+            trace.push(step());
         }
     }
 
     /// What a template may look at besides its exchange.
     pub(crate) fn env<'a>(&'a self, generation: &'a Generation) -> Env<'a> {
-        Env { config: &generation.config, shared: &self.shared, now: self.now }
+        Env { config: &generation.config, shared: &self.shared, now: self.now, trace: self.trace.as_deref() }
     }
 
     /// Writes a line to an access log, if its condition holds.
     pub(crate) fn log_access(&mut self, log: &AccessLog, facts: &Facts, generation: &Generation) {
-        let env = Env { config: &generation.config, shared: &self.shared, now: self.now };
+        let env = Env { config: &generation.config, shared: &self.shared, now: self.now, trace: None };
         if let Some(condition) = &log.condition {
             let mut value = core::mem::take(&mut self.value);
             value.clear();

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteOp, Server,
-    ServerId, SplitClients, Variable, Vetting,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteLine,
+    RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -222,10 +222,12 @@ impl Lower<'_, '_> {
             Ok(condition) => condition,
             Err(error) => return self.cx.record(Err(error)),
         };
+        let origin = call.origin();
         let mut node = Node::implicit(block.directive, self.next_id());
         self.children(block, &mut node, true);
         let body = std::mem::take(&mut node.level.own.rewrite).into();
-        outer.level.own.rewrite.push(RewriteOp::If { condition, body, location: node.id });
+        let op = RewriteOp::If { condition, body, location: node.id };
+        outer.level.own.rewrite.push(RewriteLine { op, origin });
         outer.ifs.push(node);
     }
 

@@ -1,6 +1,6 @@
 //! One level of the `http` configuration (`http`, `server`, `location`, `if`) as it was written.
 
-use proxy_core::config::{AccessLog, LimitExcept, RewriteOp, TryFallback, TryFiles};
+use proxy_core::config::{AccessLog, LimitExcept, RewriteLine, TryFallback, TryFiles};
 
 use super::access::AccessLevel;
 use super::context::Call;
@@ -47,7 +47,7 @@ pub struct Level {
 #[derive(Debug, Default)]
 pub struct Own {
     /// The rewrite directives in order.
-    pub rewrite: Vec<RewriteOp>,
+    pub rewrite: Vec<RewriteLine>,
     /// Who answers, unless files do.
     pub content: Option<OwnContent>,
     /// `internal`

@@ -13,6 +13,7 @@ use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
 use crate::timer::Reason;
+use crate::trace::Step;
 use crate::upstream::{Group, Outcome};
 
 impl Exchange {
@@ -30,6 +31,11 @@ impl Exchange {
         let chosen = group.borrow_mut().choose(&mut self.proxy.pick, &mut ctx.random, now);
         let stale = group.borrow_mut().take_stale();
         stale.into_iter().for_each(|id| close_idle(id, ctx));
+        ctx.note(|| {
+            let group = group.borrow();
+            let address = chosen.and_then(|server| group.address(server).cloned());
+            Step::Peer { group: group.name.as_bytes().to_vec(), address, location: self.facts.location }
+        });
         let Some(server) = chosen else {
             if !self.wait_in_queue(&group, link, ctx) {
                 self.no_server_left(&group, link, ctx);
