@@ -13,6 +13,7 @@ mod differential;
 mod guides;
 mod h2;
 mod harness;
+mod health;
 mod names;
 mod process;
 mod sinks;

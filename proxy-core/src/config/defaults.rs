@@ -259,6 +259,7 @@ impl Upstream {
             policy: Arc::default(),
             servers: servers.into_iter().collect(),
             names: Vec::new(),
+            checks: Vec::new(),
             keepalive: 32,
             keepalive_requests: 1000,
             keepalive_time: Millis::from_secs(3600),

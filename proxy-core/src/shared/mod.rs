@@ -31,6 +31,7 @@ pub struct Shared {
     pub sessions: sessions::SessionZones,
     next_connection: AtomicU64,
     next_file: AtomicU64,
+    next_worker: AtomicU64,
     pid: u32,
 }
 
@@ -56,6 +57,11 @@ impl Shared {
     /// The number of the next temporary file that has a name, from 1.
     pub(crate) fn next_file(&self) -> u64 {
         self.next_file.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A number that no other worker has.
+    pub(crate) fn next_worker(&self) -> u64 {
+        self.next_worker.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The next connection's number, from 1 (`$connection`): unique in the process, as in nginx.

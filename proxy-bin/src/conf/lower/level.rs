@@ -6,6 +6,7 @@ use super::access::AccessLevel;
 use super::context::Call;
 use super::core::CoreLevel;
 use super::filter::FilterLevel;
+use super::health::RawCheck;
 use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
 use super::mirror::MirrorLevel;
@@ -56,6 +57,8 @@ pub struct Own {
     pub limit_except: Option<LimitExcept>,
     /// `try_files`
     pub try_files: Option<TryFiles>,
+    /// `health_check`
+    pub health_checks: Vec<RawCheck>,
     /// `listen`
     pub listens: Vec<Listen>,
     /// `server_name`

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Balance, CoreSettings, HTTP_PORT, Policy, Resolver, ResolverId, Upstream, UpstreamId, UpstreamName,
-    UpstreamServer,
+    Balance, CoreSettings, HTTP_PORT, HealthCheck, Policy, Resolver, ResolverId, Upstream, UpstreamId,
+    UpstreamName, UpstreamServer,
 };
 use proxy_core::time::Millis;
 
@@ -161,6 +161,16 @@ impl Upstreams {
             let message = format!("no resolver defined to resolve names at run time in upstream \"{group}\"");
             cx.diagnostics.push(Diagnostic::emerg(span, message));
         }
+    }
+
+    /// A location checks the servers of this group.
+    pub fn add_check(&mut self, id: UpstreamId, mut check: HealthCheck) {
+        let Some(Some(group)) = self.groups.get_mut(id.0 as usize) else { return };
+        // Two that say the same are two checks all the same.
+        while group.checks.iter().any(|other| other.key == check.key) {
+            check.key = format!("{} again", check.key).into();
+        }
+        group.checks.push(Arc::new(check));
     }
 
     /// All groups in the order of their ids.
