@@ -317,6 +317,7 @@ impl<'a> World<'a> {
                 let ours = level <= proxy_core::command::Level::Alert;
                 assert!(!ours || self.files.failed, "an alert: {}", message.escape_ascii());
             }
+            Report::Save { .. } => panic!("rule: nobody has a state to save"),
             Report::Drained => {
                 assert!(self.shutdown, "rule: Drained without a shutdown");
                 assert!(!self.drained, "rule: Drained twice");

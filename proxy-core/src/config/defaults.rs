@@ -260,6 +260,8 @@ impl Upstream {
             servers: servers.into_iter().collect(),
             names: Vec::new(),
             checks: Vec::new(),
+            zone: None,
+            state: None,
             keepalive: 32,
             keepalive_requests: 1000,
             keepalive_time: Millis::from_secs(3600),

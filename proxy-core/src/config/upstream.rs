@@ -24,6 +24,10 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// The `server` lines whose names are looked up at run time.
     pub names: Vec<Arc<UpstreamName>>,
+    /// `zone`: its name.
+    pub zone: Option<Box<str>>,
+    /// `state`: the file that its servers are kept in.
+    pub state: Option<Arc<[u8]>>,
     /// The active checks of its servers.
     pub checks: Vec<Arc<HealthCheck>>,
     /// `keepalive`: idle connections that each worker keeps; 0 keeps none.

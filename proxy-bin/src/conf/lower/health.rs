@@ -162,7 +162,7 @@ pub fn attach(
                     continue;
                 }
             },
-            Content::Files | Content::StubStatus | Content::EmptyGif => {
+            Content::Files | Content::StubStatus | Content::Api { .. } | Content::EmptyGif => {
                 let mut diagnostic =
                     Diagnostic::emerg(check.span, "\"health_check\" needs a \"proxy_pass\" in its location");
                 diagnostic.help("the check asks the servers that this location passes requests to");

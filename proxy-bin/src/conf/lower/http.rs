@@ -495,6 +495,7 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
     let content = match content {
         None => Content::Files,
         Some(OwnContent::StubStatus) => Content::StubStatus,
+        Some(OwnContent::Api { write }) => Content::Api { write: *write },
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
         Some(OwnContent::Pass(pass)) => {
             Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass)))

@@ -74,8 +74,32 @@ pub enum OwnContent {
     Pass(Box<Pass>),
     /// `stub_status`
     StubStatus,
+    /// `api`
+    Api {
+        /// `write=on`
+        write: bool,
+    },
     /// `empty_gif`
     EmptyGif,
+}
+
+/// `api [write=on|off];`
+///
+/// # Errors
+/// nginx's `invalid parameter`.
+pub fn api(own: &mut Own, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let write = match call.args().first() {
+        None => false,
+        Some(word) if word.is("write=off") => false,
+        Some(word) if word.is("write=on") => true,
+        Some(_) => {
+            let mut diagnostic = call.first().error(format!("invalid parameter \"{}\"", call.text(0)));
+            diagnostic.help("`write=on` or `write=off`");
+            return Err(diagnostic);
+        }
+    };
+    own.content = Some(OwnContent::Api { write });
+    Ok(())
 }
 
 /// `try_files file … uri|=code|@name;`

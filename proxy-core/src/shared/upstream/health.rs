@@ -251,7 +251,9 @@ mod tests {
         let totals = CheckTotals { checks: 12, fails: 5, unhealthy: 1, last_passed: Some(true) };
         assert_eq!(state.check_totals(server.id()), totals);
         // Both find it unhealthy; one that finds it healthy again is not enough.
-        [&a, &b, &a, &b].map(|check| note(check, false));
+        for check in [&a, &b, &a, &b] {
+            note(check, false);
+        }
         for _ in 0..3 {
             note(&a, true);
         }
