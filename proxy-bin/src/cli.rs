@@ -8,6 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::upstream;
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -49,6 +51,8 @@ pub enum Action {
         /// `--json`
         json: bool,
     },
+    /// `ringgate upstream`
+    Upstream(upstream::Request),
     /// `ringgate help`
     Help,
 }
@@ -209,12 +213,15 @@ fn invalid(word: &OsStr) -> String {
 
 fn subcommand(name: &OsStr, args: &[OsString]) -> Result<Action, String> {
     let (mut listen, mut to, mut print_config) = (Vec::new(), Vec::new(), false);
-    let known = ["demo", "proxy", "lint", "help"];
+    let known = ["demo", "proxy", "lint", "upstream", "help"];
     let Some(name) = known.into_iter().find(|known| name == *known) else {
         return Err(format!("{}; \"ringgate help\" lists the subcommands", invalid(name)));
     };
     if name == "lint" {
         return lint(args);
+    }
+    if name == "upstream" {
+        return Ok(upstream::parse(args)?.map_or(Action::Help, Action::Upstream));
     }
     let mut parser = lexopt::Parser::from_args(args);
     let text = |value: Result<OsString, lexopt::Error>| {

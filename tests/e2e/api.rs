@@ -30,6 +30,70 @@ fn ask(proxy: &Proxy, method: &str, path: &str, body: &str) -> (u16, String) {
     (reply.status, reply.text().to_owned())
 }
 
+/// `ringgate upstream …`: whether it went well, and what it said on either stream.
+fn upstream(proxy: &Proxy, api: &str, words: &[&str]) -> (bool, String) {
+    let api =
+        api.replace("PORT", &proxy.port(0).to_string()).replace("DIR", &proxy.directory().to_string_lossy());
+    let mut command = Ringgate::command(&["upstream", "--api", &api]);
+    let output = command.args(words).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn the_command_line_changes_groups_over_tcp_and_unix_sockets() {
+    let (a, b) = (Upstream::saying("a"), Upstream::saying("b"));
+    let text = conf(&format!("server 127.0.0.1:{} weight=3;", a.port))
+        .replace("listen ", "listen unix:@DIR@/api.sock; listen ")
+        .replace("allow 127.0.0.1;", "allow 127.0.0.1; allow unix:;");
+    let proxy = Ringgate::start(&text);
+    let (unix, tcp) = ("unix:DIR/api.sock", "http://127.0.0.1:PORT/api");
+    let of_a = format!("127.0.0.1:{}", a.port);
+    let of_b = format!("127.0.0.1:{}", b.port);
+    let run = |api: &str, words: &[&str]| upstream(&proxy, api, words);
+    let (well, text) = run(tcp, &["list"]);
+    assert!(well && text.lines().count() == 2, "{text}");
+    let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells, ["live", "0", &of_a, "up", "3", "0", "0", "0", "-"]);
+    let (well, text) = run(unix, &["add", "live", &of_b, "max_conns=7", "fail_timeout=15s"]);
+    let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert!(well);
+    assert_eq!(cells, ["1", &of_b, "1", "7", "1", "15s", "0s", "-"]);
+    assert_eq!(answering(&proxy), "ab");
+    for (words, expected) in [
+        (vec!["drain", "live", &*of_a], "b"),
+        (vec!["up", "live", "0"], "ab"),
+        (vec!["down", "live", "1"], "a"),
+        (vec!["set", "live", "1", "down=off", "weight=4", "slow_start=0s"], "ab"),
+        (vec!["remove", "live", &*of_a], "b"),
+    ] {
+        let (well, text) = run(unix, &words);
+        assert!(well, "{words:?}: {text}");
+        assert_eq!(answering(&proxy), expected, "{words:?}");
+    }
+    let (well, text) = run(unix, &["show", "live", "--json"]);
+    assert!(well && text.contains("\"weight\": 4"), "{text}");
+    for (api, words, expected) in [
+        (tcp, vec!["show", "dead"], "there is no group \"dead\"; there are live"),
+        (tcp, vec!["up", "live", "7"], "group \"live\" has no server \"7\"; it has"),
+        (tcp, vec!["add", "live", "name.test"], "(UpstreamConfNoResolver)"),
+        (
+            "http://127.0.0.1:PORT/look",
+            vec!["remove", "live", "1"],
+            "its location says `api;` and not `api write=on;`",
+        ),
+        ("http://127.0.0.1:PORT/closed", vec![], "lets nobody in from here"),
+        ("http://127.0.0.1:PORT/x", vec![], "is no API"),
+        ("unix:DIR/none", vec![], "nobody answers at unix:"),
+    ] {
+        let (well, text) = run(api, &words);
+        assert!(
+            !well && text.starts_with("ringgate upstream: ") && text.contains(expected),
+            "{words:?}: {text}"
+        );
+    }
+}
+
 /// Who answers, each named once; asked often enough that every worker was asked.
 fn answering(proxy: &Proxy) -> String {
     let mut names: Vec<_> = (0..40)
