@@ -178,8 +178,8 @@ impl Rig {
                 Report::AccessPath { path, lines } => {
                     self.events.push(Event::Access { log: None, path: path.into(), line: lines });
                 }
-                // The trace tells them all, whatever level the logs want.
-                Report::Error { .. } | Report::Drained => {}
+                // The trace tells all errors, whatever level the logs want; nothing is saved here.
+                Report::Error { .. } | Report::Save { .. } | Report::Drained => {}
             }
         }
     }

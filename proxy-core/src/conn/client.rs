@@ -413,6 +413,7 @@ impl ClientConn {
             | Reason::LimitReq
             | Reason::RateLimit
             | Reason::NameServer
+            | Reason::HealthCheck
             | Reason::UpstreamConnect
             | Reason::UpstreamSend
             | Reason::UpstreamRead

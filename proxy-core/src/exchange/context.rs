@@ -30,6 +30,8 @@ use crate::time::{Instant, Now};
 use crate::timer::Wheel;
 use crate::trace::{Step, Tracing};
 use crate::upstream::Group;
+use crate::upstream::health::Checks;
+use crate::upstream::health::probe::Probe;
 use crate::upstream::names::Names;
 use crate::upstream::watch::Watches;
 
@@ -67,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) names: Names,
     /// The names of upstream groups.
     pub(crate) watches: Watches,
+    /// The active checks.
+    pub(crate) checks: Checks,
     /// Lookups that have ended, for whoever asked.
     pub(crate) resolved: VecDeque<(ResolveId, Result<Resolved, Failure>)>,
     /// Makes what nobody may guess.
@@ -211,6 +215,8 @@ pub(crate) enum Conn {
     Sub { root: ConnId },
     /// An upstream's connection that waits in its pool.
     Idle(Box<UpstreamConn>),
+    /// An active check's connection to a server.
+    Probe(Box<Probe>),
     /// A resolver's connection.
     NameServer(Box<NameServerConn>),
     /// A resolver's timer: a key without a connection.
@@ -259,6 +265,7 @@ impl Context {
             verified: Verified::new(secret.draw()),
             names: Names::default(),
             watches: Watches::default(),
+            checks: Checks::new(shared.next_worker()),
             resolved: VecDeque::new(),
             secret,
             shared,
@@ -383,6 +390,7 @@ impl Context {
             | Conn::Working { .. }
             | Conn::Sub { .. }
             | Conn::Idle(_)
+            | Conn::Probe(_)
             | Conn::NameServer(_)
             | Conn::Alarm(_) => None,
         });

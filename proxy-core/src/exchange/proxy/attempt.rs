@@ -199,7 +199,7 @@ impl Exchange {
 }
 
 /// An address with or without a port, as `proxy_bind` takes it.
-fn bind_address(text: &[u8]) -> Option<SocketAddr> {
+pub(crate) fn bind_address(text: &[u8]) -> Option<SocketAddr> {
     let text = core::str::from_utf8(text).ok()?;
     let alone = text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 0));
     let bracketed =
@@ -225,6 +225,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Working { .. }
         | Conn::Sub { .. }
         | Conn::NameServer(_)
+        | Conn::Probe(_)
         | Conn::Alarm(_) => None,
     }
 }

@@ -26,7 +26,7 @@ mod intake;
 mod queue;
 mod ranges;
 mod reply;
-mod request;
+pub(crate) mod request;
 mod watch;
 
 use alloc::boxed::Box;
@@ -323,6 +323,7 @@ impl Exchange {
             | Reason::Resolve
             | Reason::UpstreamQueue
             | Reason::NameServer
+            | Reason::HealthCheck
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);
