@@ -63,6 +63,7 @@ files! {
     proxy
     realip
     redirects
+    refused
     routing
     ssi
     status
