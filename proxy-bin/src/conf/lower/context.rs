@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proxy_core::config::{LocationKind, LogFormat, Origin, Resolver, Template};
+use proxy_core::config::{LocationKind, LogFormat, Origin, Resolver, Template, UpstreamTls};
 use proxy_core::route::Regex;
 
 use super::limits::Zones;
@@ -75,6 +75,8 @@ pub struct Context<'e> {
     pub tls_failed: bool,
     /// Certificates with the files that they came from.
     pub certificates: Vec<Watched>,
+    /// TLS towards upstreams by what is said of it; none for what was refused.
+    pub upstream_tls: HashMap<String, Option<Arc<UpstreamTls>>>,
     /// The files' names, each made once.
     pub file_names: HashMap<FileId, Arc<str>>,
 }
@@ -95,6 +97,7 @@ impl<'e> Context<'e> {
             resolvers: Vec::new(),
             tls_failed: false,
             certificates: Vec::new(),
+            upstream_tls: HashMap::new(),
             file_names: HashMap::new(),
         }
     }
