@@ -18,3 +18,4 @@ mod process;
 mod sinks;
 mod streams;
 mod tls;
+mod tls_out;
