@@ -21,3 +21,4 @@ mod process;
 mod sinks;
 mod streams;
 mod tls;
+mod tls_out;

@@ -217,6 +217,8 @@ impl Default for Proxy {
             limit_rate: None,
             force_ranges: false,
             is_grpc: false,
+            tls: None,
+            upgrade_tls: None,
         }
     }
 }

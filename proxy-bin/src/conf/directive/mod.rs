@@ -10,6 +10,7 @@ mod check;
 mod files;
 mod filter;
 mod grpc;
+mod grpc_ssl;
 mod headers;
 mod health;
 mod http2;
@@ -21,6 +22,7 @@ mod map;
 mod mirror;
 mod process;
 mod proxy;
+mod proxy_ssl;
 mod resolver;
 mod rewrite;
 mod shape;
@@ -255,6 +257,8 @@ const TABLES: &[&[Entry]] = &[
     upstream::ENTRIES,
     proxy::ENTRIES,
     grpc::ENTRIES,
+    grpc_ssl::ENTRIES,
+    proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -14,6 +14,7 @@ use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
+use super::upstream_tls::{TlsPair, UpstreamTlsLevel};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -63,6 +64,7 @@ pub struct ProxyLevel {
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
+    pub tls: UpstreamTlsLevel,
 }
 
 impl ProxyLevel {
@@ -75,6 +77,7 @@ impl ProxyLevel {
             socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
             limit_rate force_ranges);
+        self.tls.inherit(&parent.tls);
     }
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
@@ -157,7 +160,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: TlsPair) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -194,6 +197,8 @@ impl ProxyLevel {
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
             is_grpc: false,
+            tls: tls.0,
+            upgrade_tls: tls.1,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use core::cell::RefCell;
 use core::net::{IpAddr, SocketAddr};
 
@@ -14,6 +15,7 @@ use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
 use crate::h2::trunk;
 use crate::timer::Reason;
+use crate::tls::client::Identity;
 use crate::trace::Step;
 use crate::upstream::{Group, Outcome};
 
@@ -49,17 +51,20 @@ impl Exchange {
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
         let version = self.choose_version(proxy);
-        let pooled = if proxy.bind.is_some() || version == ProxyHttpVersion::Http2 {
+        let identity = self.tls_identity(proxy, &generation, ctx);
+        // Over TLS a server may have led us to HTTP/1.1.
+        let none_pooled = version == ProxyHttpVersion::Http2 && identity.is_none();
+        let pooled = if proxy.bind.is_some() || none_pooled {
             None
         } else {
-            group.borrow_mut().pool.take(server)
+            group.borrow_mut().pool.take(server, identity.as_ref())
         };
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
-            Some(conn) => self.proxy.conn = Some(conn),
-            None if version == ProxyHttpVersion::Http2 => self.board(proxy, link, ctx),
-            None => self.connect(proxy, link, ctx),
+            Some(conn) => self.resume(conn),
+            None if version == ProxyHttpVersion::Http2 => self.board(proxy, identity, link, ctx),
+            None => self.connect(proxy, identity, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
             self.begin_request(ctx);
@@ -83,12 +88,19 @@ impl Exchange {
         });
     }
 
-    fn connect(&mut self, proxy: &Proxy, link: &Link, ctx: &mut Context) {
+    pub(super) fn connect(
+        &mut self,
+        proxy: &Proxy,
+        identity: Option<Arc<Identity>>,
+        link: &Link,
+        ctx: &mut Context,
+    ) {
         let Some(attempt) = self.facts.tries.last_mut() else { return };
         attempt.connect_us = None;
         let Some(address) = attempt.address.clone() else { return };
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
+        conn.identity = identity;
         let options = self.connect_options(proxy, ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
@@ -123,14 +135,25 @@ impl Exchange {
         options
     }
 
-    /// The connection stands.
-    pub(super) fn connected(&mut self, ctx: &mut Context) {
+    /// The connection stands; with TLS its handshake is only about to begin.
+    pub(super) fn connected(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.begin_handshake(link, ctx) {
+            return;
+        }
+        self.ready(ctx);
+    }
+
+    /// The request may be written.
+    pub(super) fn ready(&mut self, ctx: &mut Context) {
         if let Some(conn) = self.proxy.conn.as_mut() {
             conn.link.deadline.clear();
         }
         let now = ctx.now.instant;
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.connect_us = Some(now.as_micros() - attempt.started.as_micros());
+        }
+        if self.version() == ProxyHttpVersion::Http2 && !self.is_on_stream() {
+            self.follow_protocol(ctx);
         }
         self.begin_request(ctx);
     }
@@ -252,10 +275,11 @@ fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, ctx: &mut Context) {
     conn.seat = Some(seat.clone());
     conn.reset();
     conn.want_recv(ctx);
+    let identity = conn.identity.clone();
     if let Some(slot) = ctx.conns.get_mut(id.0) {
         *slot = Conn::Idle(conn);
     }
-    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id) {
+    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id, identity) {
         close_idle(evicted, ctx);
     }
 }
