@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::{Answer, Answered, Call, save, show};
-use crate::config::{Balance, Endpoint, Upstream, UpstreamServer};
+use crate::config::{Balance, Endpoint, HTTP_PORT, Upstream, UpstreamServer};
 use crate::exchange::context::Context;
 use crate::http::{Method, Status};
 use crate::shared::upstream::{GroupState, Member, Members, Source};
