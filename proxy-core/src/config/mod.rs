@@ -12,6 +12,7 @@ mod defaults;
 mod endpoint;
 mod files;
 mod filter;
+mod health;
 mod limits;
 mod listen;
 mod location;
@@ -47,6 +48,7 @@ pub use core_settings::{
 pub use endpoint::{Endpoint, HTTP_PORT, HTTPS_PORT, port_number};
 pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
 pub use filter::{Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Types};
+pub use health::{BodyCondition, CheckKind, HeaderCondition, HeaderTest, HealthCheck, Match, StatusSet};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };
@@ -61,7 +63,7 @@ pub use proxy::{
     UpgradePolicy,
 };
 pub use resolver::Resolver;
-pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
+pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
 pub use tls::{ClientVerify, ProxyTls, TlsServer, UpstreamTls};

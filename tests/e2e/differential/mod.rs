@@ -64,6 +64,7 @@ files! {
     proxy_ssl
     realip
     redirects
+    refused
     routing
     ssi
     status

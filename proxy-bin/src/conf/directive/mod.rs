@@ -10,6 +10,7 @@ mod check;
 mod files;
 mod filter;
 mod headers;
+mod health;
 mod http2;
 mod http_core;
 mod known;
@@ -236,6 +237,7 @@ const TABLES: &[&[Entry]] = &[
     http2::ENTRIES,
     files::ENTRIES,
     headers::ENTRIES,
+    health::ENTRIES,
     limits::ENTRIES,
     access::ENTRIES,
     filter::ENTRIES,

@@ -27,7 +27,7 @@ mod intake;
 mod queue;
 mod ranges;
 mod reply;
-mod request;
+pub(crate) mod request;
 mod secure;
 mod watch;
 
@@ -336,6 +336,7 @@ impl Exchange {
             | Reason::Resolve
             | Reason::UpstreamQueue
             | Reason::NameServer
+            | Reason::HealthCheck
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);
