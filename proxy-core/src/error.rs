@@ -208,6 +208,10 @@ pub enum UpstreamError {
     Connect(IoError),
     /// The connection was not made in `proxy_connect_timeout`.
     ConnectTimeout,
+    /// TLS was not agreed on; why was said already.
+    Handshake,
+    /// TLS was not agreed on in `proxy_connect_timeout`.
+    HandshakeTimeout,
     /// The request could not be written.
     Send(IoError),
     /// The request stalled for `proxy_send_timeout`.
@@ -237,9 +241,12 @@ impl UpstreamError {
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
-            Self::ConnectTimeout | Self::SendTimeout | Self::RecvTimeout => Status::GATEWAY_TIMEOUT,
+            Self::ConnectTimeout | Self::HandshakeTimeout | Self::SendTimeout | Self::RecvTimeout => {
+                Status::GATEWAY_TIMEOUT
+            }
             Self::Connect(error) if error.errno == IoError::TIMED_OUT.errno => Status::GATEWAY_TIMEOUT,
             Self::Connect(_)
+            | Self::Handshake
             | Self::Send(_)
             | Self::Recv(_)
             | Self::ClosedBeforeHead
@@ -260,6 +267,10 @@ impl fmt::Display for UpstreamError {
             Self::Connect(error) => write!(f, "connect() failed ({error}) while connecting to upstream"),
             Self::ConnectTimeout => {
                 write!(f, "upstream timed out ({}) while connecting to upstream", IoError::TIMED_OUT)
+            }
+            Self::Handshake => f.write_str("SSL_do_handshake() failed while SSL handshaking to upstream"),
+            Self::HandshakeTimeout => {
+                write!(f, "upstream timed out ({}) while SSL handshaking to upstream", IoError::TIMED_OUT)
             }
             Self::Send(error) => write!(f, "send() failed ({error}) while sending request to upstream"),
             Self::SendTimeout => {

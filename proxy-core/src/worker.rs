@@ -102,8 +102,7 @@ impl Worker {
                 match self.ctx.conns.get(conn.0) {
                     Some(Conn::Client(_)) => self.complete_client(conn, completion),
                     Some(Conn::Working { .. }) => self.complete_upstream(conn, completion),
-                    // It was to wait for its next request: whatever comes means that it is of no use any more.
-                    Some(Conn::Idle(_)) => self.drop_idle(conn),
+                    Some(Conn::Idle(_)) => self.complete_idle(conn, completion),
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
                     Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Sub { .. } | Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
@@ -248,6 +247,25 @@ impl Worker {
         } else if let Some(slot) = self.ctx.conns.get_mut(id.0) {
             *slot = Conn::Client(client);
         }
+    }
+
+    /// A connection was to wait for its next request: whatever comes means that it is of no use any more, unless it was
+    /// only TLS that had something to say.
+    fn complete_idle(&mut self, id: ConnId, completion: Completion) {
+        if let Completion::Recv { result, .. } = completion
+            && let Some(slot) = self.ctx.conns.get_mut(id.0)
+            && matches!(slot, Conn::Idle(conn) if conn.identity.is_some())
+            && let Conn::Idle(mut conn) = core::mem::replace(slot, Conn::Driven)
+        {
+            let stays = conn.overhear(result, &mut self.ctx);
+            if let Some(slot) = self.ctx.conns.get_mut(id.0) {
+                *slot = Conn::Idle(conn);
+            }
+            if stays {
+                return;
+            }
+        }
+        self.drop_idle(id);
     }
 
     fn drop_idle(&mut self, id: ConnId) {

@@ -20,3 +20,4 @@ mod process;
 mod sinks;
 mod streams;
 mod tls;
+mod tls_out;

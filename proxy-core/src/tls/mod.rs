@@ -10,10 +10,12 @@
 //! - [`verify`]: chains of certificates, weighed;
 //! - [`certificate`]: what one says of itself;
 //! - [`names`]: OpenSSL's names;
+//! - [`client`]: the other side, towards upstreams;
 //! - [`build`]: what a configuration's certificates and settings compile to.
 
 pub mod build;
 pub(crate) mod certificate;
+pub mod client;
 pub(crate) mod hello;
 pub mod names;
 pub(crate) mod records;

@@ -61,6 +61,7 @@ files! {
     logs
     predicates
     proxy
+    proxy_ssl
     realip
     redirects
     refused

@@ -20,6 +20,7 @@ mod map;
 mod mirror;
 mod process;
 mod proxy;
+mod proxy_ssl;
 mod resolver;
 mod rewrite;
 mod shape;
@@ -247,6 +248,7 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
+    proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteLine,
-    RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyTls, RealIp,
+    RewriteLine, RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -433,9 +433,13 @@ impl Lower<'_, '_> {
         let nested = std::mem::take(&mut node.locations);
         let found = self.tree(nested, &settings, out);
         let origin = self.cx.origin(node.directive.name.span);
+        let tls = match &content {
+            Some(OwnContent::Pass(pass)) => settings.proxy.tls.of_pass(pass, self.cx),
+            Some(OwnContent::StubStatus | OwnContent::Api { .. } | OwnContent::EmptyGif) | None => None,
+        };
         let checks = std::mem::take(&mut node.level.own.health_checks);
         let id = node.id;
-        let location = location(node, &settings, content.as_ref(), origin);
+        let location = location(node, &settings, content.as_ref(), tls, origin);
         health::attach(self.cx, checks, &location.content, self.server, id);
         out.push((id, location));
         found
@@ -493,14 +497,20 @@ fn duplicate(is_named: bool, pattern: &[u8], (span, terminator): (Span, Span), f
     diagnostic
 }
 
-fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, origin: Origin) -> Location {
+fn location(
+    node: Node<'_>,
+    settings: &Settings,
+    content: Option<&OwnContent>,
+    tls: Option<Box<ProxyTls>>,
+    origin: Origin,
+) -> Location {
     let content = match content {
         None => Content::Files,
         Some(OwnContent::StubStatus) => Content::StubStatus,
         Some(OwnContent::Api { write }) => Content::Api { write: *write },
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
         Some(OwnContent::Pass(pass)) => {
-            Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass)))
+            Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass, tls)))
         }
     };
     // nginx redirects `/name` to `/name/` where the latter is proxied.

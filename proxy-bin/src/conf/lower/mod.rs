@@ -41,6 +41,7 @@ pub mod template;
 pub mod tls;
 pub mod tls_values;
 pub mod upstream;
+pub mod upstream_tls;
 pub mod variables;
 pub mod vetting;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, ProxyTls, RedirectRule, SetHeader, SetHeaders, Template,
+    UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -14,6 +15,7 @@ use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
+use super::upstream_tls::UpstreamTlsLevel;
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -63,6 +65,7 @@ pub struct ProxyLevel {
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
+    pub tls: UpstreamTlsLevel,
 }
 
 impl ProxyLevel {
@@ -75,6 +78,7 @@ impl ProxyLevel {
             socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
             limit_rate force_ranges);
+        self.tls.inherit(&parent.tls);
     }
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
@@ -151,7 +155,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: Option<Box<ProxyTls>>) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -187,6 +191,7 @@ impl ProxyLevel {
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
+            tls,
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!          ┌──────────────── next server ◄───────────────┐
 //!          ▼                                             │ failed, and a retry is legal
-//! start ─► choose ─► Connecting ─► Exchanging ─► head ───┴─► body ─► end ─► pool or close
+//! start ─► choose ─► Connecting (─► Handshaking) ─► Exchanging ─► head ───┴─► body ─► end ─► pool or close
 //!              └──── from the pool ──┘  │
 //!                                       └─ 101 ─► Tunnel
 //! ```
@@ -11,6 +11,7 @@
 //! - [`choose`]: what the choice goes by: keys, cookies, sessions.
 //! - [`queue`]: waiting for a server with room.
 //! - [`attempt`]: which server, which connection.
+//! - [`secure`]: TLS on that connection.
 //! - [`request`]: the head that it gets.
 //! - [`reply`]: what it answers; [`intake`]: how fast that is read.
 //! - [`budget`]: how many requests may be at a second server.
@@ -27,6 +28,7 @@ mod queue;
 mod ranges;
 mod reply;
 pub(crate) mod request;
+mod secure;
 mod watch;
 
 use alloc::boxed::Box;
@@ -116,6 +118,8 @@ enum Phase {
     Queued(Queued),
     /// The connection is being made.
     Connecting,
+    /// TLS is being agreed on.
+    Handshaking,
     /// The request goes out and the head is awaited.
     Exchanging,
     /// The head was passed on; the body follows.
@@ -129,6 +133,7 @@ impl Phase {
     const fn words(self) -> &'static str {
         match self {
             Self::Idle | Self::Resolving(_) | Self::Queued(_) | Self::Connecting => "connecting to upstream",
+            Self::Handshaking => "SSL handshaking to upstream",
             Self::Exchanging => "reading response header from upstream",
             Self::Body | Self::Ended => "reading upstream",
         }
@@ -178,7 +183,7 @@ impl Exchange {
             return;
         }
         let Some(conn) = self.proxy.conn.as_mut() else { return };
-        if self.proxy.phase == Phase::Connecting || self.proxy.request_ended {
+        if matches!(self.proxy.phase, Phase::Connecting | Phase::Handshaking) || self.proxy.request_ended {
             return conn.link.flush(ctx);
         }
         if streams {
@@ -222,7 +227,7 @@ impl Exchange {
         let starved = !self.reply_has_room(link);
         if let Some(conn) = self.proxy.conn.as_mut() {
             match self.proxy.phase {
-                Phase::Connecting => {}
+                Phase::Connecting | Phase::Handshaking => {}
                 _ if conn.link.unsent_bytes() > 0 => {
                     conn.link.set_deadline(proxy.send_timeout, Reason::UpstreamSend, ctx);
                 }
@@ -279,11 +284,13 @@ impl Exchange {
             },
             Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),
             Completion::Send { chain, result, .. } => {
+                let before = conn.link.sent_bytes();
                 let taken = result.unwrap_or(0);
                 conn.link.handle_sent(chain, result);
-                self.proxy.request_sent |= taken > 0;
+                // What a handshake sends is no request.
+                self.proxy.request_sent |= taken > 0 && self.proxy.phase != Phase::Handshaking;
                 if let Some(attempt) = self.facts.tries.last_mut() {
-                    attempt.bytes_sent += taken as u64;
+                    attempt.bytes_sent += conn.link.sent_bytes() - before;
                 }
             }
             Completion::OpenFile { .. }
@@ -292,6 +299,9 @@ impl Exchange {
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
+        }
+        if self.proxy.phase == Phase::Handshaking {
+            self.shake_hands(link, ctx);
         }
     }
 
@@ -308,6 +318,9 @@ impl Exchange {
             return;
         }
         let error = match reason {
+            Reason::UpstreamConnect if self.proxy.phase == Phase::Handshaking => {
+                UpstreamError::HandshakeTimeout
+            }
             Reason::UpstreamConnect => UpstreamError::ConnectTimeout,
             Reason::UpstreamSend => UpstreamError::SendTimeout,
             Reason::UpstreamRead
