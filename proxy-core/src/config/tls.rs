@@ -8,6 +8,7 @@ use rustls::{ClientConfig, ServerConfig};
 use super::Template;
 use crate::shared::client_sessions::ClientSessions;
 use crate::tls::client::Identity;
+use crate::tls::computed::Computed;
 use crate::tls::verify::Trust;
 
 /// What a server's `ssl_*` directives compile to; made by [`tls::build`](crate::tls::build).
@@ -25,6 +26,8 @@ pub struct TlsServer {
     pub verify: ClientVerify,
     /// Whom to trust about clients.
     pub trust: Trust,
+    /// Certificates that only a handshake names; the configurations above have none then.
+    pub computed: Option<Computed>,
     /// The clock that certificates are held against.
     pub time: Arc<dyn TimeProvider>,
 }
@@ -52,6 +55,8 @@ pub struct UpstreamTls {
     pub name: Option<Template>,
     /// Whether the name is sent or checked; where it is neither, nobody asks for it.
     pub(crate) needs_name: bool,
+    /// `proxy_ssl_certificate` with variables.
+    pub(crate) computed: Option<Computed>,
     /// `proxy_ssl_session_reuse`
     pub(crate) sessions: Option<Arc<ClientSessions>>,
     /// A digest of all of it.
@@ -72,11 +77,12 @@ impl ProxyTls {
     #[must_use]
     pub fn new(settings: Arc<UpstreamTls>, host: Option<&str>) -> Self {
         let fixed = match (&settings.name, host) {
+            _ if settings.computed.is_some() => None,
             _ if !settings.needs_name => Some(&b""[..]),
             (Some(name), _) => name.as_literal().map(crate::tls::client::without_port),
             (None, host) => host.map(str::as_bytes),
         };
-        let identity = fixed.map(|name| Arc::new(settings.identity(name)));
+        let identity = fixed.map(|name| Arc::new(settings.identity(name, b"")));
         Self { settings, identity }
     }
 }

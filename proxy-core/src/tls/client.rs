@@ -28,6 +28,7 @@ use rustls::{
 use webpki::EndEntityCert;
 
 use super::build::{Certificate, Parameters};
+use super::computed::Computed;
 use super::session::Session;
 use super::verify::{Trust, Verdict};
 use crate::command::Address;
@@ -46,6 +47,8 @@ pub struct UpstreamSettings {
     pub trust: Option<Trust>,
     /// `proxy_ssl_certificate` with its key.
     pub certificate: Option<Certificate>,
+    /// The same where the names hold variables.
+    pub computed: Option<Computed>,
     /// `proxy_ssl_session_reuse`
     pub session_reuse: bool,
     /// The protocols that are offered by ALPN (RFC 7301), best first; none for HTTP/1.
@@ -63,13 +66,15 @@ pub struct Identity {
     settings: [u8; 32],
     /// Whom the server is taken for.
     pub name: Box<[u8]>,
+    /// Which certificate of ours it is shown, where variables name that.
+    certificate: Box<[u8]>,
 }
 
 #[cfg(test)]
 impl Identity {
     /// One that only has a name.
     pub(crate) fn of_tests(name: &[u8]) -> Self {
-        Self { settings: [0; 32], name: name.into() }
+        Self { settings: [0; 32], name: name.into(), certificate: Box::default() }
     }
 }
 
@@ -101,6 +106,7 @@ pub fn upstream(settings: UpstreamSettings) -> Result<UpstreamTls, String> {
     Ok(UpstreamTls {
         config,
         name: settings.name,
+        computed: settings.computed,
         needs_name: settings.server_name || verify,
         sessions: settings.session_reuse.then(Arc::default),
         digest,
@@ -115,6 +121,9 @@ fn digest(settings: &UpstreamSettings) -> [u8; 32] {
     if let Some(trust) = &settings.trust {
         trust.digest(&mut digest);
     }
+    if let Some(computed) = &settings.computed {
+        digest.update(format!("{:?}", computed.pairs).as_bytes());
+    }
     if let Some(certificate) = &settings.certificate {
         for der in &certificate.current().cert {
             digest.update(der);
@@ -126,20 +135,32 @@ fn digest(settings: &UpstreamSettings) -> [u8; 32] {
 }
 
 impl UpstreamTls {
-    /// Under what a connection is made to a server that is taken for `name`.
+    /// Under what a connection is made to a server that is taken for `name` and shown this certificate of ours.
     #[must_use]
-    pub fn identity(&self, name: &[u8]) -> Identity {
-        Identity { settings: self.digest, name: if self.needs_name { name.into() } else { Box::default() } }
+    pub fn identity(&self, name: &[u8], certificate: &[u8]) -> Identity {
+        Identity {
+            settings: self.digest,
+            name: if self.needs_name { name.into() } else { Box::default() },
+            certificate: certificate.into(),
+        }
     }
 
-    /// Begins a handshake with the server at `peer`.
-    pub(crate) fn connect(&self, identity: &Identity, peer: &Address) -> Session {
+    /// Begins a handshake with the server at `peer`; `certificate` is shown to it where variables name that.
+    pub(crate) fn connect(
+        &self,
+        identity: &Identity,
+        peer: &Address,
+        certificate: Option<Certificate>,
+    ) -> Session {
         debug_assert_eq!(identity.settings, self.digest);
         let mut config = self.config.clone();
         if let Some(sessions) = &self.sessions {
-            let key = [format!("{peer} ").as_bytes(), &identity.name].concat();
+            let key = [format!("{peer} ").as_bytes(), &identity.name, b" ", &identity.certificate].concat();
             let store = ServerSessions::new(Arc::clone(sessions), key.into());
             config.resumption = Resumption::store(Arc::new(store));
+        }
+        if let Some(certificate) = certificate {
+            config.client_auth_cert_resolver = Arc::new(Own(certificate));
         }
         let name = server_name(&identity.name);
         Session::connecting(&Arc::new(config), name.unwrap_or_else(nobody))

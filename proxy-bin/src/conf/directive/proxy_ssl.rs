@@ -63,6 +63,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     .proxy(|level, call| upstream_tls::certificate(&mut level.tls, call)),
     Entry::new("proxy_ssl_certificate_key", C::HSL, A::ONE, "The file with that certificate's key.")
         .proxy(|level, call| upstream_tls::certificate_key(&mut level.tls, call)),
+    Entry::new(
+        "proxy_ssl_certificate_cache",
+        C::HSL,
+        A::ONE_TO_THREE,
+        "How certificates are kept whose names hold variables: off, or max= with inactive= and valid=. Default: off.",
+    )
+    .proxy(|level, call| upstream_tls::set_certificate_cache(&mut level.tls, call)),
     Entry::new("proxy_ssl_password_file", C::HSL, A::ONE, "A file with passphrases for keys, one a line.")
         .proxy(|level, call| upstream_tls::password_file(&mut level.tls, call)),
     Entry::new(

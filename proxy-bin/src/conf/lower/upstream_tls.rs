@@ -13,12 +13,15 @@ use rustls::time_provider::DefaultTimeProvider;
 use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
-use super::tls::{Named, TlsLevel, load_trust, named, read, trust_in};
+use super::tls::{
+    Named, TlsLevel, certificate_cache, computed, computed_pairs, load_trust, named, read, trust_in,
+};
 use super::tls_values::{self, emerg};
 use crate::conf::diagnostic::{Diagnostic, Severity};
 use crate::conf::directive::store;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
+use crate::tls_cache::CacheLimits;
 use crate::tls_files::{self, Watched};
 
 /// `proxy_ssl_verify_depth`
@@ -45,13 +48,15 @@ pub struct UpstreamTlsLevel {
     pub certificate: Option<Named>,
     pub certificate_key: Option<Named>,
     pub password_file: Option<Named>,
+    /// The inner `None` is `off`.
+    pub certificate_cache: Option<Option<CacheLimits>>,
 }
 
 impl UpstreamTlsLevel {
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; session_reuse protocols ciphers ciphersuites curves name server_name verify
-            verify_depth trusted_certificate crl certificate certificate_key password_file);
+            verify_depth trusted_certificate crl certificate certificate_key password_file certificate_cache);
     }
 
     /// TLS of one `proxy_pass`; none where it needs none, or where mistakes were recorded.
@@ -86,6 +91,9 @@ impl UpstreamTlsLevel {
         protocols: &[&[u8]],
         cx: &mut Context<'_>,
     ) -> Option<Arc<UpstreamTls>> {
+        let own: Vec<_> = self.certificate.iter().zip(&self.certificate_key).collect();
+        let limits = self.certificate_cache.flatten();
+        let computed = computed_pairs(&own, self.password_file.as_ref(), limits, cx)?;
         let (tls12, tls13) = self.protocols.unwrap_or((true, true));
         let made = upstream(UpstreamSettings {
             parameters: Parameters {
@@ -98,7 +106,8 @@ impl UpstreamTlsLevel {
             name: self.name.clone(),
             server_name: self.server_name.unwrap_or(false),
             trust: self.trust(at, family, cx)?,
-            certificate: self.own_certificate(at, family, cx)?,
+            certificate: if computed.is_none() { self.own_certificate(at, family, cx)? } else { None },
+            computed,
             session_reuse: self.session_reuse.unwrap_or(true),
             protocols: protocols.iter().map(|protocol| protocol.to_vec()).collect(),
             key_log: None,
@@ -179,12 +188,32 @@ file_directives! {
     trusted_certificate => trusted_certificate;
     /// `proxy_ssl_crl file;`
     crl => crl;
-    /// `proxy_ssl_certificate file;`
-    certificate => certificate;
-    /// `proxy_ssl_certificate_key file;`
-    certificate_key => certificate_key;
     /// `proxy_ssl_password_file file;`
     password_file => password_file;
+}
+
+/// `proxy_ssl_certificate file;`
+///
+/// # Errors
+/// As nginx's script compiler.
+pub fn certificate(level: &mut UpstreamTlsLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    store(&mut level.certificate, computed(call))
+}
+
+/// `proxy_ssl_certificate_key file;`
+///
+/// # Errors
+/// As nginx's script compiler.
+pub fn certificate_key(level: &mut UpstreamTlsLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    store(&mut level.certificate_key, computed(call))
+}
+
+/// `proxy_ssl_certificate_cache off|max=N [inactive=time] [valid=time];`
+///
+/// # Errors
+/// nginx's words.
+pub fn set_certificate_cache(level: &mut UpstreamTlsLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    store(&mut level.certificate_cache, certificate_cache(call))
 }
 
 /// `proxy_ssl_verify_depth number;`

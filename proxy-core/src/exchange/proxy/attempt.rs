@@ -122,8 +122,8 @@ impl Exchange {
     }
 
     /// The connection stands; with TLS its handshake is only about to begin.
-    pub(super) fn connected(&mut self, ctx: &mut Context) {
-        if self.begin_handshake(ctx) {
+    pub(super) fn connected(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.begin_handshake(link, ctx) {
             return;
         }
         self.ready(ctx);

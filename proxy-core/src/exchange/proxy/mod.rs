@@ -279,7 +279,7 @@ impl Exchange {
         let Some(conn) = self.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
         match completion {
             Completion::Connect { result, .. } => match result {
-                Ok(_) => self.connected(ctx),
+                Ok(_) => self.connected(link, ctx),
                 Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
             },
             Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),

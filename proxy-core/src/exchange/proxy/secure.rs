@@ -11,15 +11,17 @@ use alloc::sync::Arc;
 
 use super::Phase;
 use crate::command::{Level, Room};
-use crate::config::{Endpoint, Proxy, ProxyTls};
+use crate::config::{Proxy, ProxyTls};
 use crate::conn::Link;
 use crate::conn::link::Ended;
 use crate::error::UpstreamError;
 use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
+use crate::http::Status;
 use crate::tls::Stage;
 use crate::tls::client::{Identity, Refusal, without_port};
 use crate::tls::session::Failure;
+use crate::upstream::Outcome;
 
 impl Exchange {
     /// The TLS of this request's upstream; none for a plain one.
@@ -39,28 +41,44 @@ impl Exchange {
         if let Some(identity) = &tls.identity {
             return Some(Arc::clone(identity));
         }
-        let identity = match (&tls.settings.name, &self.proxy.endpoint) {
-            (Some(name), _) => {
-                let name = self.evaluate(name, generation, ctx);
-                tls.settings.identity(without_port(&name))
-            }
-            (None, endpoint) => {
-                tls.settings.identity(endpoint.as_ref().map_or("", Endpoint::tls_name).as_bytes())
-            }
+        let shown = tls.settings.computed.as_ref().map(|computed| {
+            let names = computed.names(&self.facts, &ctx.env(generation));
+            names.into_iter().next().map(|(chain, _)| chain).unwrap_or_default()
+        });
+        let name = match (&tls.settings.name, &self.proxy.endpoint, &proxy.proxy_host) {
+            (Some(name), ..) => without_port(&self.evaluate(name, generation, ctx)).to_vec(),
+            (None, Some(endpoint), _) => endpoint.tls_name().into(),
+            (None, None, host) => without_port(host).to_vec(),
         };
-        Some(Arc::new(identity))
+        Some(Arc::new(tls.settings.identity(&name, &shown.unwrap_or_default())))
     }
 
     /// The connection stands: begins the handshake, if there is to be one.
-    pub(super) fn begin_handshake(&mut self, ctx: &mut Context) -> bool {
+    pub(super) fn begin_handshake(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&self.generation);
         let tls = self.proxy_settings(&generation).and_then(|proxy| self.upstream_tls(proxy));
+        let certificate = match tls.and_then(|tls| tls.settings.computed.as_ref()) {
+            None => Ok(None),
+            Some(computed) => {
+                let names = computed.names(&self.facts, &ctx.env(&generation));
+                computed.load(&names).map(|found| found.into_iter().next())
+            }
+        };
+        let certificate = match certificate {
+            Ok(certificate) => certificate,
+            Err(message) => {
+                self.log_error(Level::Error, &message, ctx);
+                self.end_attempt(Outcome::Neutral, false, ctx);
+                self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+                return true;
+            }
+        };
         let Some(conn) = self.proxy.conn.as_mut() else { return false };
         let (Some(tls), Some(identity)) = (tls, &conn.identity) else { return false };
         let Some(address) = self.facts.tries.last().and_then(|attempt| attempt.address.as_ref()) else {
             return false;
         };
-        let session = tls.settings.connect(identity, address);
+        let session = tls.settings.connect(identity, address, certificate);
         conn.link.connect_tls(session, ctx);
         self.proxy.phase = Phase::Handshaking;
         true

@@ -25,5 +25,4 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("proxy_cache_revalidate", C::HSL, A::FLAG),
     tunes("proxy_cache_convert_head", C::HSL, A::FLAG),
     tunes("proxy_cache_background_update", C::HSL, A::FLAG),
-    tunes("proxy_ssl_certificate_cache", C::HSL, A::ONE_TO_THREE),
 ];
