@@ -25,6 +25,8 @@ pub(crate) struct UpstreamConn {
     pub(crate) requests: u64,
     /// The present reply's body.
     pub(crate) decoder: BodyDecoder,
+    /// It speaks for one client, and no other may use it (`proxy_protocol`).
+    pub(crate) exclusive: bool,
     /// Whether the present reply leaves the connection open.
     pub(crate) keep_alive: bool,
     /// Under what it was made, where that was with TLS.
@@ -42,6 +44,7 @@ impl UpstreamConn {
             requests: 1,
             decoder: BodyDecoder::Ended,
             keep_alive: false,
+            exclusive: false,
             identity: None,
             protocol: Box::default(),
         }

@@ -7,6 +7,8 @@ use core::cell::RefCell;
 use core::net::{IpAddr, SocketAddr};
 
 use super::{Phase, Seat};
+use crate::access::proxy_header;
+use crate::buf::Chunk;
 use crate::command::{Address, CloseHow, Command, ConnId, ConnectOptions};
 use crate::config::{BindAddress, Proxy};
 use crate::conn::{Link, UpstreamConn};
@@ -50,8 +52,11 @@ impl Exchange {
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
         let identity = self.tls_identity(proxy, &generation, ctx);
-        let pooled =
-            if proxy.bind.is_some() { None } else { group.borrow_mut().pool.take(server, identity.as_ref()) };
+        let pooled = if proxy.bind.is_some() || proxy.proxy_protocol.is_some() {
+            None
+        } else {
+            group.borrow_mut().pool.take(server, identity.as_ref())
+        };
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
@@ -87,6 +92,7 @@ impl Exchange {
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
         conn.identity = identity;
+        conn.exclusive = proxy.proxy_protocol.is_some();
         let options = self.connect_options(proxy, ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
@@ -123,10 +129,26 @@ impl Exchange {
 
     /// The connection stands; with TLS its handshake is only about to begin.
     pub(super) fn connected(&mut self, link: &mut Link, ctx: &mut Context) {
+        self.queue_proxy_header(ctx);
         if self.begin_handshake(link, ctx) {
             return;
         }
         self.ready(ctx);
+    }
+
+    /// `proxy_protocol`: says who the client is, in front of everything else. In front of TLS it goes out at once.
+    fn queue_proxy_header(&mut self, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let Some(version) = proxy.proxy_protocol else { return };
+        let peer = &self.facts.conn.peer;
+        let header = proxy_header::write(version, Some((&peer.client, &peer.local)));
+        if let Some(conn) = self.proxy.conn.as_mut() {
+            conn.link.queue(Chunk::from_vec(header));
+            if proxy.tls.is_some() {
+                conn.link.flush(ctx);
+            }
+        }
     }
 
     /// The request may be written.
@@ -190,7 +212,7 @@ impl Exchange {
         self.proxy.request_ended = false;
         let Some(mut conn) = self.proxy.conn.take() else { return };
         match seat {
-            Some(seat) if reusable && !ctx.draining => keep(conn, &seat, ctx),
+            Some(seat) if reusable && !conn.exclusive && !ctx.draining => keep(conn, &seat, ctx),
             _ => {
                 ctx.conns.remove(conn.link.id.0);
                 conn.link.close(CloseHow::Graceful, ctx);

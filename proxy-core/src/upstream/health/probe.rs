@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::judge::{self, Test};
+use crate::access::proxy_header;
 use crate::buf::Chunk;
 use crate::command::{
     Address, CloseHow, Command, Completion, ConnId, ConnectOptions, ListenerId, Peer, Room,
@@ -145,6 +146,10 @@ impl Probe {
             Completion::Connect { result: Ok(_), .. } => match self.check.kind {
                 CheckKind::Tcp => return Some(Finding::Passed(Test::Connect)),
                 CheckKind::Http { .. } => {
+                    if let Some(version) = self.check.proxy.proxy_protocol {
+                        self.link.queue(Chunk::from_vec(proxy_header::write(version, None)));
+                        self.link.flush(ctx);
+                    }
                     if !self.begin_handshake(ctx) {
                         self.begin_request(ctx);
                     }

@@ -24,11 +24,11 @@ impl Probe {
             (None, Some(name)) => {
                 let mut text = Vec::new();
                 name.write(&self.facts, &ctx.env(&self.generation), &mut text);
-                tls.settings.identity(without_port(&text))
+                tls.settings.identity(without_port(&text), b"")
             }
-            (None, None) => tls.settings.identity(b""),
+            (None, None) => tls.settings.identity(b"", b""),
         };
-        let session = tls.settings.connect(&identity, &self.member.config.address);
+        let session = tls.settings.connect(&identity, &self.member.config.address, None);
         self.link.connect_tls(session, ctx);
         self.phase = Phase::Handshaking;
         true
