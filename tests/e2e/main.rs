@@ -18,6 +18,7 @@ mod harness;
 mod health;
 mod names;
 mod process;
+mod proxy_header;
 mod sinks;
 mod streams;
 mod tls;
