@@ -63,6 +63,7 @@ files! {
     proxy
     realip
     redirects
+    rewrite_corners
     routing
     ssi
     status

@@ -39,7 +39,8 @@ pub fn rewrite(call: &mut Call<'_, '_>) -> Parsed<RewriteOp> {
     let regex = call.cx.regex(call.first(), &call.text(0), false)?;
     let field = call.arg(1);
     let replacement = field.arg.bytes.as_slice();
-    let mut flag = if is_url(&field.arg.text()) { Flag::Redirect(Status(302)) } else { Flag::Continue };
+    let redirects = is_url(&field.arg.text());
+    let mut flag = if redirects { Flag::Redirect(Status(302)) } else { Flag::Continue };
     if call.args().len() > 2 {
         let flags = [
             ("last", Flag::Last),
@@ -50,11 +51,15 @@ pub fn rewrite(call: &mut Call<'_, '_>) -> Parsed<RewriteOp> {
         let third = call.arg(2);
         let word = third.arg.text();
         let found = flags.iter().find(|(name, _)| *name == word);
-        flag = found.map(|(_, flag)| *flag).ok_or_else(|| {
+        let named = found.map(|(_, flag)| *flag).ok_or_else(|| {
             let mut diagnostic = third.error(format!("invalid parameter \"{word}\""));
             diagnostic.help("one of: last, break, redirect, permanent");
             diagnostic
         })?;
+        // A URL is a redirect even with `last` or `break`.
+        if !redirects || matches!(named, Flag::Redirect(_)) {
+            flag = named;
+        }
     }
     let (replacement, drop_args) = match replacement.strip_suffix(b"?") {
         Some(replacement) => (replacement, true),
