@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use crate::explain::ask::Ask;
+use crate::upstream;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub enum Action {
         /// `--json`
         json: bool,
     },
+    /// `ringgate upstream`
+    Upstream(upstream::Request),
     /// `ringgate help`
     Help,
 }
@@ -220,7 +223,7 @@ fn invalid(word: &OsStr) -> String {
 
 fn subcommand(name: &OsStr, args: &[OsString]) -> Result<Action, String> {
     let (mut listen, mut to, mut print_config) = (Vec::new(), Vec::new(), false);
-    let known = ["demo", "proxy", "lint", "explain", "help"];
+    let known = ["demo", "proxy", "lint", "explain", "upstream", "help"];
     let Some(name) = known.into_iter().find(|known| name == *known) else {
         return Err(format!("{}; \"ringgate help\" lists the subcommands", invalid(name)));
     };
@@ -229,6 +232,9 @@ fn subcommand(name: &OsStr, args: &[OsString]) -> Result<Action, String> {
     }
     if name == "explain" {
         return explain(args);
+    }
+    if name == "upstream" {
+        return Ok(upstream::parse(args)?.map_or(Action::Help, Action::Upstream));
     }
     let mut parser = lexopt::Parser::from_args(args);
     let text = |value: Result<OsString, lexopt::Error>| {

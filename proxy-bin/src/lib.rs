@@ -23,7 +23,9 @@ pub mod say;
 pub mod signal;
 pub mod site;
 pub mod test;
+pub mod tls_cache;
 pub mod tls_files;
+pub mod upstream;
 pub mod version;
 
 use std::ffi::OsString;
@@ -53,6 +55,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
         Action::Test { options, dump, version } => test::test(&options, dump, version),
         Action::Lint { options, json } => lint::run(&options, json),
         Action::Explain { options, ask, json } => explain::run(&options, &ask, json),
+        Action::Upstream(request) => upstream::run(&request),
         Action::Signal(options, signal) => send(&options, signal),
         Action::Serve(options) => {
             let source = ConfSource::from_options(&options);

@@ -68,7 +68,9 @@ fn proxy(config: &Config, pattern: &str) -> Arc<Proxy> {
     };
     match &config.locations.iter().find(of).unwrap().content {
         Content::Proxy(proxy) => proxy.clone(),
-        other @ (Content::Files | Content::StubStatus | Content::EmptyGif) => panic!("{pattern}: {other:?}"),
+        other @ (Content::Files | Content::StubStatus | Content::Api { .. } | Content::EmptyGif) => {
+            panic!("{pattern}: {other:?}")
+        }
     }
 }
 

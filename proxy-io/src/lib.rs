@@ -39,6 +39,7 @@ mod ready;
 mod resolve;
 mod ring;
 mod runtime;
+mod state;
 mod syslog;
 mod table;
 mod thread;

@@ -178,8 +178,8 @@ impl Rig {
                 Report::AccessPath { path, lines } => {
                     self.events.push(Event::Access { log: None, path: path.into(), line: lines });
                 }
-                // The trace tells them all, whatever level the logs want.
-                Report::Error { .. } | Report::Drained => {}
+                // The trace tells all errors, whatever level the logs want; nothing is saved here.
+                Report::Error { .. } | Report::Save { .. } | Report::Drained => {}
             }
         }
     }
@@ -219,6 +219,10 @@ impl Rig {
             let (name, answer) = dns::answer(&bytes, STAND_IN);
             self.events.push(Event::Name(name));
             return self.deliver(id, &answer);
+        }
+        if let Some((text, stream)) = super::h2::request(&bytes) {
+            self.events.push(Event::Request { address: peer.address.clone(), bytes: text });
+            return self.deliver(id, &super::h2::reply(stream, self.answer));
         }
         self.events.push(Event::Request { address: peer.address.clone(), bytes });
         let reply = format!("HTTP/1.1 {} Scripted\r\nContent-Length: 0\r\n\r\n", self.answer);

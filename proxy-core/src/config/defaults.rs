@@ -216,6 +216,9 @@ impl Default for Proxy {
             pass_trailers: false,
             limit_rate: None,
             force_ranges: false,
+            is_grpc: false,
+            tls: None,
+            upgrade_tls: None,
         }
     }
 }
@@ -259,6 +262,9 @@ impl Upstream {
             policy: Arc::default(),
             servers: servers.into_iter().collect(),
             names: Vec::new(),
+            checks: Vec::new(),
+            zone: None,
+            state: None,
             keepalive: 32,
             keepalive_requests: 1000,
             keepalive_time: Millis::from_secs(3600),

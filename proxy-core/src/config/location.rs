@@ -108,6 +108,11 @@ pub enum Content {
     Proxy(Arc<Proxy>),
     /// `stub_status`
     StubStatus,
+    /// `api`
+    Api {
+        /// Whether it may change anything (`write=on`).
+        write: bool,
+    },
     /// `empty_gif`
     EmptyGif,
 }

@@ -145,6 +145,7 @@ impl Exchange {
                 self.start_proxy(buffer, link, ctx);
             }
             Content::StubStatus => self.respond_stub_status(link, ctx),
+            Content::Api { write } => self.respond_api(*write, link, ctx),
             Content::EmptyGif => self.respond_empty_gif(link, ctx),
             Content::Files => self.start_files(link, ctx),
         }

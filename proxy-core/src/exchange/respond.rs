@@ -197,7 +197,6 @@ impl Exchange {
             Some(if reply.body.is_empty() { Chunk::empty() } else { Chunk::from_static(b"text/html") });
         reply.status = client_status(status);
         self.respond(reply, link, ctx);
-        self.facts.reply.status = status;
     }
 
     /// Ends with an error that the client caused, and says so in the error log.

@@ -8,11 +8,13 @@ mod chooser;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod group;
+pub(crate) mod health;
 pub(crate) mod names;
 pub(crate) mod outlier;
 pub(crate) mod pool;
 pub(crate) mod server;
 pub(crate) mod tried;
+pub(crate) mod trunks;
 pub(crate) mod watch;
 
 pub use chooser::Chooser;

@@ -61,9 +61,11 @@ files! {
     logs
     predicates
     proxy
+    proxy_ssl
     realip
     redirects
     rewrite_corners
+    refused
     routing
     ssi
     status

@@ -9,7 +9,10 @@ mod access;
 mod check;
 mod files;
 mod filter;
+mod grpc;
+mod grpc_ssl;
 mod headers;
+mod health;
 mod http2;
 mod http_core;
 mod known;
@@ -19,6 +22,7 @@ mod map;
 mod mirror;
 mod process;
 mod proxy;
+mod proxy_ssl;
 mod resolver;
 mod rewrite;
 mod shape;
@@ -97,6 +101,8 @@ pub enum Effect {
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
     Proxy(Store<ProxyLevel>),
+    /// The gRPC module, which has the proxy module's settings.
+    Grpc(Store<ProxyLevel>),
     /// Limits on requests and connections.
     Limit(Store<LimitLevel>),
     /// A group of servers.
@@ -215,6 +221,10 @@ impl Entry {
         self.effect(Effect::Proxy(store))
     }
 
+    const fn grpc(self, store: Store<ProxyLevel>) -> Self {
+        self.effect(Effect::Grpc(store))
+    }
+
     const fn limit(self, store: Store<LimitLevel>) -> Self {
         self.effect(Effect::Limit(store))
     }
@@ -235,6 +245,7 @@ const TABLES: &[&[Entry]] = &[
     http2::ENTRIES,
     files::ENTRIES,
     headers::ENTRIES,
+    health::ENTRIES,
     limits::ENTRIES,
     access::ENTRIES,
     filter::ENTRIES,
@@ -245,6 +256,9 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
+    grpc::ENTRIES,
+    grpc_ssl::ENTRIES,
+    proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proxy_core::config::{LocationKind, LogFormat, Origin, Resolver, RewriteLine, RewriteOp, Template};
+use proxy_core::config::{
+    LocationKind, LogFormat, Match, Origin, Resolver, RewriteLine, RewriteOp, Template, UpstreamTls,
+};
 use proxy_core::route::Regex;
 
 use super::limits::Zones;
@@ -65,6 +67,8 @@ pub struct Context<'e> {
     pub formats: Vec<Arc<LogFormat>>,
     /// Every charset that is named anywhere.
     pub charsets: Vec<Box<[u8]>>,
+    /// The `match` blocks.
+    pub matches: HashMap<String, Arc<Match>>,
     /// Upstream groups.
     pub upstreams: Upstreams,
     /// Limit zones.
@@ -75,6 +79,8 @@ pub struct Context<'e> {
     pub tls_failed: bool,
     /// Certificates with the files that they came from.
     pub certificates: Vec<Watched>,
+    /// TLS towards upstreams by what is said of it; none for what was refused.
+    pub upstream_tls: HashMap<String, Option<Arc<UpstreamTls>>>,
     /// The files' names, each made once.
     pub file_names: HashMap<FileId, Arc<str>>,
 }
@@ -90,11 +96,13 @@ impl<'e> Context<'e> {
             logs: Logs::default(),
             formats: Vec::new(),
             charsets: Vec::new(),
+            matches: HashMap::new(),
             upstreams: Upstreams::default(),
             zones: Zones::default(),
             resolvers: Vec::new(),
             tls_failed: false,
             certificates: Vec::new(),
+            upstream_tls: HashMap::new(),
             file_names: HashMap::new(),
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteLine,
-    RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyHttpVersion, ProxyTls,
+    RealIp, RewriteLine, RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -26,8 +26,9 @@ use super::proxy::{ProxyLevel, ProxyShared};
 use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
 use super::upstream::Upstreams;
+use super::upstream_tls::TlsPair;
 use super::vetting::VettingLevel;
-use super::{apply, geo, location, logs, map, rewrite, split_clients, upstream};
+use super::{apply, geo, health, location, logs, map, rewrite, split_clients, upstream};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::directive::Checked;
 use crate::conf::span::Span;
@@ -105,6 +106,8 @@ struct Settings {
     filter_done: Option<Arc<Filters>>,
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
+    grpc: Arc<ProxyLevel>,
+    grpc_done: Arc<ProxyShared>,
     limits: Arc<LimitLevel>,
     limits_done: Option<Arc<Limits>>,
     access: Arc<AccessLevel>,
@@ -119,7 +122,15 @@ struct Settings {
 
 /// Lowers the block; `main_logs` are the top level's error logs.
 pub fn http(cx: &mut Context<'_>, block: &Checked<'_>, main_logs: &[ErrorLogRef]) -> Http {
-    let mut lower = Lower { cx, main_logs, next: 0, maps: Vec::new(), geos: Vec::new(), splits: Vec::new() };
+    let mut lower = Lower {
+        cx,
+        main_logs,
+        next: 0,
+        server: ServerId(0),
+        maps: Vec::new(),
+        geos: Vec::new(),
+        splits: Vec::new(),
+    };
     let mut level = Level::default();
     let mut servers = Vec::new();
     for child in &block.children {
@@ -129,6 +140,7 @@ pub fn http(cx: &mut Context<'_>, block: &Checked<'_>, main_logs: &[ErrorLogRef]
             "map" => lower.map(child.directive),
             "geo" => lower.geo(child.directive),
             "split_clients" => lower.split_clients(child.directive),
+            "match" => health::match_block(lower.cx, child.directive),
             _ => apply::level(lower.cx, child, Place::NONE, &mut level),
         }
     }
@@ -140,6 +152,8 @@ struct Lower<'l, 'e> {
     cx: &'l mut Context<'e>,
     main_logs: &'l [ErrorLogRef],
     next: u32,
+    /// The server whose levels are being resolved.
+    server: ServerId,
     maps: Vec<(u32, Map)>,
     geos: Vec<(u32, Geo)>,
     splits: Vec<(u32, SplitClients)>,
@@ -251,6 +265,7 @@ impl Lower<'_, '_> {
         Upstreams::resolve_names(self.cx, core.resolver, core.resolver_timeout);
         let mirror = Arc::new(level.mirror.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
+        let grpc = Arc::new(level.grpc.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());
         let real_ip = Arc::new(level.real_ip.unwrap_or_default());
@@ -265,6 +280,8 @@ impl Lower<'_, '_> {
             mirror,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
+            grpc_done: Arc::new(grpc.finish_grpc()),
+            grpc,
             limits_done: limits.finish(),
             limits,
             access_done: access.finish(),
@@ -309,6 +326,11 @@ impl Lower<'_, '_> {
             settings.proxy_done = Arc::new(proxy.finish(self.cx));
             settings.proxy = Arc::new(proxy);
         }
+        if let Some(mut grpc) = level.grpc.take() {
+            grpc.inherit(&outer.grpc);
+            settings.grpc_done = Arc::new(grpc.finish_grpc());
+            settings.grpc = Arc::new(grpc);
+        }
         if let Some(mut limits) = level.limits.take() {
             limits.inherit(&outer.limits);
             settings.limits_done = limits.finish();
@@ -340,6 +362,7 @@ impl Lower<'_, '_> {
         let mut locations = Vec::new();
         for node in nodes {
             let id = ServerId(u32::try_from(http.servers.len()).unwrap_or(u32::MAX));
+            self.server = id;
             let (server, listens, names) = self.server(node, settings, &mut locations);
             http.servers.push(server);
             http.listens.push((id, listens, names));
@@ -421,7 +444,21 @@ impl Lower<'_, '_> {
         let nested = std::mem::take(&mut node.locations);
         let found = self.tree(nested, &settings, out);
         let origin = self.cx.origin(node.directive.name.span);
-        out.push((node.id, location(node, &settings, content.as_ref(), origin)));
+        let checks = std::mem::take(&mut node.level.own.health_checks);
+        let id = node.id;
+        let tls = match &content {
+            Some(OwnContent::Pass(pass)) => {
+                let http2 = settings.proxy.http_version == Some(ProxyHttpVersion::Http2);
+                settings.proxy.tls.of_pass(pass, http2, self.cx)
+            }
+            Some(OwnContent::Grpc(pass)) => settings.grpc.tls.of_grpc(pass, self.cx),
+            Some(OwnContent::StubStatus | OwnContent::EmptyGif | OwnContent::Api { .. }) | None => {
+                (None, None)
+            }
+        };
+        let location = location(node, &settings, content.as_ref(), tls, origin);
+        health::attach(self.cx, checks, &location.content, self.server, id);
+        out.push((id, location));
         found
     }
 
@@ -477,13 +514,23 @@ fn duplicate(is_named: bool, pattern: &[u8], (span, terminator): (Span, Span), f
     diagnostic
 }
 
-fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, origin: Origin) -> Location {
+fn location(
+    node: Node<'_>,
+    settings: &Settings,
+    content: Option<&OwnContent>,
+    tls: TlsPair,
+    origin: Origin,
+) -> Location {
     let content = match content {
         None => Content::Files,
         Some(OwnContent::StubStatus) => Content::StubStatus,
+        Some(OwnContent::Api { write }) => Content::Api { write: *write },
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
         Some(OwnContent::Pass(pass)) => {
-            Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass)))
+            Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass, tls)))
+        }
+        Some(OwnContent::Grpc(pass)) => {
+            Content::Proxy(Arc::new(settings.grpc.grpc(&settings.grpc_done, pass, tls)))
         }
     };
     // nginx redirects `/name` to `/name/` where the latter is proxied.

@@ -6,6 +6,7 @@ use super::access::AccessLevel;
 use super::context::Call;
 use super::core::CoreLevel;
 use super::filter::FilterLevel;
+use super::health::RawCheck;
 use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
 use super::mirror::MirrorLevel;
@@ -27,6 +28,8 @@ pub struct Level {
     pub mirror: Option<MirrorLevel>,
     /// The proxy module, likewise.
     pub proxy: Option<ProxyLevel>,
+    /// The gRPC module, likewise.
+    pub grpc: Option<ProxyLevel>,
     /// Limits, likewise.
     pub limits: Option<LimitLevel>,
     /// Who may ask, likewise.
@@ -56,6 +59,8 @@ pub struct Own {
     pub limit_except: Option<LimitExcept>,
     /// `try_files`
     pub try_files: Option<TryFiles>,
+    /// `health_check`
+    pub health_checks: Vec<RawCheck>,
     /// `listen`
     pub listens: Vec<Listen>,
     /// `server_name`
@@ -69,10 +74,36 @@ pub struct Own {
 pub enum OwnContent {
     /// `proxy_pass`
     Pass(Box<Pass>),
+    /// `grpc_pass`
+    Grpc(Box<Pass>),
     /// `stub_status`
     StubStatus,
+    /// `api`
+    Api {
+        /// `write=on`
+        write: bool,
+    },
     /// `empty_gif`
     EmptyGif,
+}
+
+/// `api [write=on|off];`
+///
+/// # Errors
+/// nginx's `invalid parameter`.
+pub fn api(own: &mut Own, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let write = match call.args().first() {
+        None => false,
+        Some(word) if word.is("write=off") => false,
+        Some(word) if word.is("write=on") => true,
+        Some(_) => {
+            let mut diagnostic = call.first().error(format!("invalid parameter \"{}\"", call.text(0)));
+            diagnostic.help("`write=on` or `write=off`");
+            return Err(diagnostic);
+        }
+    };
+    own.content = Some(OwnContent::Api { write });
+    Ok(())
 }
 
 /// `try_files file … uri|=code|@name;`
