@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use super::judge::{self, Test};
 use crate::buf::Chunk;
 use crate::command::{
-    Address, CloseHow, Command, Completion, ConnId, ConnectOptions, ListenerId, Peer, Room,
+    Address, CloseHow, Command, Completion, ConnId, ConnectOptions, IoError, ListenerId, Peer, Room,
 };
-use crate::config::{BindAddress, CheckKind, HealthCheck, ProxyHttpVersion};
+use crate::config::{BindAddress, CheckKind, HealthCheck, ProxyHttpVersion, Target};
 use crate::conn::Link;
 use crate::conn::link::Ended;
 use crate::error::UpstreamError;
@@ -30,6 +30,7 @@ use crate::http::{HeaderId, Method, ResponseHead, Status};
 use crate::shared::upstream::{GroupState, Member};
 use crate::time::Instant;
 use crate::timer::Reason;
+use crate::tls::{Session, Stage};
 
 /// How much of a body is looked at, in bytes: nginx's bound.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -137,13 +138,14 @@ impl Probe {
             Completion::Connect { result: Err(error), .. } => {
                 return Some(Finding::Broken(UpstreamError::Connect(error)));
             }
-            Completion::Connect { result: Ok(_), .. } => match self.check.kind {
-                CheckKind::Tcp => return Some(Finding::Passed(Test::Connect)),
-                CheckKind::Http { .. } => {
-                    self.note_connected(ctx);
-                    self.send_request(ctx);
+            Completion::Connect { result: Ok(_), .. } => {
+                if matches!(self.check.kind, CheckKind::Tcp) {
+                    return Some(Finding::Passed(Test::Connect));
                 }
-            },
+                if !self.begin_handshake(ctx) {
+                    self.ready(ctx);
+                }
+            }
             Completion::Recv { result, .. } => self.link.handle_recv(result, ctx),
             Completion::Send { chain, result, .. } => self.link.handle_sent(chain, result),
             Completion::OpenFile { .. }
@@ -209,7 +211,7 @@ impl Probe {
     /// Moves the check as far as it goes.
     fn advance(&mut self, ctx: &mut Context) -> Option<Finding> {
         let finding = match self.phase {
-            Phase::Connecting => None,
+            Phase::Connecting => self.shake_hands(ctx).map(Finding::Broken),
             Phase::Head => self.read_head(ctx).unwrap_or_else(|error| Some(Finding::Broken(error))),
             Phase::Body => None,
             // Whatever comes on a connection that waits means that it has ended.
@@ -224,6 +226,49 @@ impl Probe {
             self.wait(ctx);
         }
         finding
+    }
+
+    /// The connection stands: begins the handshake, if there is to be one.
+    fn begin_handshake(&mut self, ctx: &mut Context) -> bool {
+        let proxy = Arc::clone(&self.check.proxy);
+        // Of a URL with variables nobody knows the scheme.
+        let fixed = matches!(proxy.target, Target::Upstream(_));
+        let Some(tls) = proxy.tls.as_ref().filter(|_| fixed) else { return false };
+        let env = ctx.env(&self.generation);
+        let identity = tls.identity_for(&proxy, None, &self.facts, &env);
+        let address = self.facts.tries.last().and_then(|attempt| attempt.address.as_ref());
+        let session = address.and_then(|to| tls.connect(&identity, to, &self.facts, &env).ok());
+        match session {
+            Some(session) => self.link.connect_tls(session, ctx),
+            None => self.link.fail(IoError::PROTOCOL),
+        }
+        true
+    }
+
+    /// Goes on with the handshake, if there is one.
+    fn shake_hands(&mut self, ctx: &mut Context) -> Option<UpstreamError> {
+        let ended = self.link.ended_early().is_some() || self.link.broken().is_some();
+        match self.link.tls().map(|session| session.stage().clone()) {
+            Some(Stage::Hello | Stage::Handshake | Stage::Early) if !ended => {
+                self.link.want_recv(Room::Small, ctx);
+                None
+            }
+            Some(Stage::Open | Stage::Closed) => {
+                self.link.tls().map(Session::take_agreed);
+                self.ready(ctx);
+                None
+            }
+            Some(Stage::Hello | Stage::Handshake | Stage::Early | Stage::Failed(_)) => {
+                Some(UpstreamError::Handshake)
+            }
+            None => ended.then_some(UpstreamError::Handshake),
+        }
+    }
+
+    /// The request may be sent.
+    fn ready(&mut self, ctx: &mut Context) {
+        self.note_connected(ctx);
+        self.send_request(ctx);
     }
 
     fn wait(&mut self, ctx: &mut Context) {
