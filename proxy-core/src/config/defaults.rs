@@ -216,6 +216,7 @@ impl Default for Proxy {
             pass_trailers: false,
             limit_rate: None,
             force_ranges: false,
+            cache: None,
         }
     }
 }

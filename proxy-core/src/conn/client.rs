@@ -409,6 +409,7 @@ impl ClientConn {
             }
             Reason::AuthDelay
             | Reason::LimitReq
+            | Reason::Cache
             | Reason::RateLimit
             | Reason::NameServer
             | Reason::UpstreamConnect

@@ -6,6 +6,7 @@
 //! several entries for different contexts (`server` in `http` and in `upstream`).
 
 mod access;
+mod cache;
 mod check;
 mod files;
 mod filter;
@@ -245,6 +246,7 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
+    cache::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use proxy_core::config::{LocationKind, LogFormat, Origin, Resolver, Template};
 use proxy_core::route::Regex;
 
+use super::cache::Caches;
 use super::limits::Zones;
 use super::logs::Logs;
 use super::resolve::Resolve;
@@ -69,6 +70,8 @@ pub struct Context<'e> {
     pub upstreams: Upstreams,
     /// Limit zones.
     pub zones: Zones,
+    /// The zones of caches.
+    pub caches: Caches,
     /// The resolvers, each that says the same once.
     pub resolvers: Vec<Arc<Resolver>>,
     /// A server's TLS settings could not be made.
@@ -92,6 +95,7 @@ impl<'e> Context<'e> {
             charsets: Vec::new(),
             upstreams: Upstreams::default(),
             zones: Zones::default(),
+            caches: Caches::default(),
             resolvers: Vec::new(),
             tls_failed: false,
             certificates: Vec::new(),

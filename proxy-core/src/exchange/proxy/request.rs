@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::buf::Chunk;
-use crate::config::{Proxy, ProxyHttpVersion, TargetUri, UpgradePolicy};
+use crate::config::{Proxy, ProxyHttpVersion, SetHeaders, TargetUri, UpgradePolicy};
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::request_body::Mode;
 use crate::exchange::vars::Env;
@@ -51,9 +51,10 @@ impl Exchange {
         match &proxy.method {
             Some(method) => method.write(&self.facts, &ctx.env(generation), out),
             // An error page is fetched with GET, whatever the request was.
-            None if self.asks_anew() => {
+            None if self.asks_anew() && !self.is_converted() => {
                 out.extend_from_slice(if self.method == Method::Head { b"HEAD" } else { b"GET" });
             }
+            None if self.is_converted() => out.extend_from_slice(b"GET"),
             None => out.extend_from_slice(self.facts.head.method_text.of(&self.facts.head.bytes)),
         }
         out.push(b' ');
@@ -78,7 +79,7 @@ impl Exchange {
 
     fn write_set_headers(&self, out: &mut Vec<u8>, proxy: &Proxy, generation: &Generation, ctx: &Context) {
         let env = ctx.env(generation);
-        for header in &proxy.set_headers.fields {
+        for header in &self.set_headers(proxy).fields {
             if matches!(header.id, HeaderId::ContentLength | HeaderId::TransferEncoding) {
                 continue;
             }
@@ -94,6 +95,12 @@ impl Exchange {
                 out.extend_from_slice(b"\r\n");
             }
         }
+    }
+
+    /// The fields that are sent: others where the reply may be kept.
+    fn set_headers<'a>(&self, proxy: &'a Proxy) -> &'a SetHeaders {
+        let cache = proxy.cache.as_ref().filter(|_| self.asks_for_cache());
+        cache.map_or(&proxy.set_headers, |cache| &cache.set_headers)
     }
 
     /// How the body is framed: its length where that is known, chunks where it is not.
@@ -138,6 +145,7 @@ impl Exchange {
 
     /// The client's fields, less those that are set, that frame, or that are about its own connection.
     fn write_client_fields(&self, out: &mut Vec<u8>, proxy: &Proxy) {
+        let set_headers = self.set_headers(proxy);
         let head = &self.facts.head;
         let bytes = head.bytes.as_slice();
         let mut lines = encode::Lines::of(bytes);
@@ -147,7 +155,7 @@ impl Exchange {
                 HeaderId::ContentLength | HeaderId::Expect | HeaderId::Host | HeaderId::TransferEncoding
             );
             if ours
-                || proxy.set_headers.names.contains(field.id, field.name.of(bytes))
+                || set_headers.names.contains(field.id, field.name.of(bytes))
                 || self.meta.connection.drops(bytes, field)
             {
                 continue;
