@@ -10,7 +10,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("proxy_send_lowat", C::HSL, A::ONE),
     tunes("proxy_headers_hash_max_size", C::HSL, A::ONE),
     tunes("proxy_headers_hash_bucket_size", C::HSL, A::ONE),
-    tunes("proxy_no_cache", C::HSL, A::MORE1),
     tunes("proxy_ssl_session_reuse", C::HSL, A::FLAG),
     tunes("proxy_ssl_protocols", C::HSL, A::MORE1),
     tunes("proxy_ssl_ciphers", C::HSL, A::ONE),
