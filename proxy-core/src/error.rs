@@ -29,6 +29,8 @@ pub enum ClientError {
     DuplicateHost,
     /// A Host that cannot be one.
     InvalidHost,
+    /// Two of a field of which nginx takes one.
+    DuplicateHeader,
     /// Content-Length that is no number, or two that differ.
     InvalidContentLength,
     /// Content-Length and Transfer-Encoding together.
@@ -95,6 +97,7 @@ impl ClientError {
             | Self::MissingHost
             | Self::DuplicateHost
             | Self::InvalidHost
+            | Self::DuplicateHeader
             | Self::InvalidContentLength
             | Self::LengthAndCoding
             | Self::InvalidTransferEncoding
@@ -104,6 +107,20 @@ impl ClientError {
 }
 
 impl ClientError {
+    /// Whether it is the request line that is wrong: then there are no fields yet.
+    #[must_use]
+    pub const fn is_about_the_line(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidRequestLine
+                | Self::InvalidMethod
+                | Self::InvalidUri
+                | Self::InvalidVersion
+                | Self::Http09
+                | Self::UriTooLong
+        )
+    }
+
     /// What was being read then, in nginx's words; nothing where it may have been any part.
     const fn doing(self) -> &'static str {
         match self {
@@ -118,6 +135,7 @@ impl ClientError {
             | Self::MissingHost
             | Self::DuplicateHost
             | Self::InvalidHost
+            | Self::DuplicateHeader
             | Self::InvalidContentLength
             | Self::LengthAndCoding
             | Self::InvalidTransferEncoding
@@ -152,6 +170,7 @@ impl fmt::Display for ClientError {
             Self::MissingHost => "client sent HTTP/1.1 request without \"Host\" header",
             Self::DuplicateHost => "client sent duplicate host header",
             Self::InvalidHost => "client sent invalid host header",
+            Self::DuplicateHeader => "client sent duplicate header line",
             Self::InvalidContentLength => "client sent invalid \"Content-Length\" header",
             Self::LengthAndCoding => {
                 "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
@@ -189,6 +208,10 @@ pub enum UpstreamError {
     Connect(IoError),
     /// The connection was not made in `proxy_connect_timeout`.
     ConnectTimeout,
+    /// TLS was not agreed on; why was said already.
+    Handshake,
+    /// TLS was not agreed on in `proxy_connect_timeout`.
+    HandshakeTimeout,
     /// The request could not be written.
     Send(IoError),
     /// The request stalled for `proxy_send_timeout`.
@@ -218,9 +241,12 @@ impl UpstreamError {
     #[must_use]
     pub const fn status(self) -> Status {
         match self {
-            Self::ConnectTimeout | Self::SendTimeout | Self::RecvTimeout => Status::GATEWAY_TIMEOUT,
+            Self::ConnectTimeout | Self::HandshakeTimeout | Self::SendTimeout | Self::RecvTimeout => {
+                Status::GATEWAY_TIMEOUT
+            }
             Self::Connect(error) if error.errno == IoError::TIMED_OUT.errno => Status::GATEWAY_TIMEOUT,
             Self::Connect(_)
+            | Self::Handshake
             | Self::Send(_)
             | Self::Recv(_)
             | Self::ClosedBeforeHead
@@ -241,6 +267,10 @@ impl fmt::Display for UpstreamError {
             Self::Connect(error) => write!(f, "connect() failed ({error}) while connecting to upstream"),
             Self::ConnectTimeout => {
                 write!(f, "upstream timed out ({}) while connecting to upstream", IoError::TIMED_OUT)
+            }
+            Self::Handshake => f.write_str("SSL_do_handshake() failed while SSL handshaking to upstream"),
+            Self::HandshakeTimeout => {
+                write!(f, "upstream timed out ({}) while SSL handshaking to upstream", IoError::TIMED_OUT)
             }
             Self::Send(error) => write!(f, "send() failed ({error}) while sending request to upstream"),
             Self::SendTimeout => {

@@ -217,6 +217,7 @@ impl Default for Proxy {
             limit_rate: None,
             force_ranges: false,
             cache: None,
+            tls: None,
         }
     }
 }
@@ -260,6 +261,9 @@ impl Upstream {
             policy: Arc::default(),
             servers: servers.into_iter().collect(),
             names: Vec::new(),
+            checks: Vec::new(),
+            zone: None,
+            state: None,
             keepalive: 32,
             keepalive_requests: 1000,
             keepalive_time: Millis::from_secs(3600),

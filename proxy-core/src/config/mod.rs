@@ -13,6 +13,7 @@ mod defaults;
 mod endpoint;
 mod files;
 mod filter;
+mod health;
 mod limits;
 mod listen;
 mod location;
@@ -46,9 +47,10 @@ pub use core_settings::{
     Expires, IfModifiedSince, Keepalive, KeepaliveDisable, Linger, LingeringClose, MimeTypes, Root,
     ServerTokens,
 };
-pub use endpoint::{Endpoint, HTTP_PORT, port_number};
+pub use endpoint::{Endpoint, HTTP_PORT, HTTPS_PORT, port_number};
 pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
 pub use filter::{Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Types};
+pub use health::{BodyCondition, CheckKind, HeaderCondition, HeaderTest, HealthCheck, Match, StatusSet};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };
@@ -63,10 +65,10 @@ pub use proxy::{
     UpgradePolicy,
 };
 pub use resolver::Resolver;
-pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
+pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
-pub use tls::{ClientVerify, TlsServer};
+pub use tls::{ClientVerify, ProxyTls, TlsServer, UpstreamTls};
 pub use upstream::{
     Balance, BudgetLimits, CookieExpires, LeastTime, Measure, Outliers, Policy, Queue, RandomTwo, Sticky,
     StickyCookie, StickyKind, StickyLearn, Upstream, UpstreamName, UpstreamServer,

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::{Cache, Piece, Template, UpstreamId, Variable};
+use super::{Cache, Piece, ProxyTls, Template, UpstreamId, Variable};
 use crate::http::{HeaderId, HeaderSet, Status};
 use crate::route::Regex;
 use crate::time::Millis;
@@ -83,6 +83,8 @@ pub struct Proxy {
     pub force_ranges: bool,
     /// `proxy_cache`
     pub cache: Option<Arc<Cache>>,
+    /// `proxy_ssl_*`; none where the URL's scheme is `http`.
+    pub tls: Option<Box<ProxyTls>>,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.

@@ -112,6 +112,13 @@ impl Link {
         Self { tls: Some(Box::new(session)), ..self }
     }
 
+    /// From here on there is TLS between the bytes here and those on the wire; ours come first.
+    pub(crate) fn connect_tls(&mut self, session: Session, ctx: &mut Context) {
+        debug_assert!(self.out.is_empty() && self.inbox.is_empty());
+        self.tls = Some(Box::new(session));
+        self.flush(ctx);
+    }
+
     /// From here on there is TLS between the bytes here and those on the wire, these first ones included.
     pub(crate) fn start_tls(&mut self, session: Session, first: &Chunk, ctx: &mut Context) {
         self.tls = Some(Box::new(session));
@@ -254,7 +261,10 @@ impl Link {
         if !text.is_empty() {
             self.inbox = text;
         }
-        self.flush(ctx);
+        // The last words of our handshake go with the first request.
+        if !session.has_first_word() {
+            self.flush(ctx);
+        }
     }
 
     /// Links bytes behind what is to be sent.

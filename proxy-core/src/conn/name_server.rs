@@ -17,7 +17,7 @@ use crate::dns::{Action, Failure, Resolved, Resolver, Secret, Subject, WireId};
 use crate::exchange::context::{Conn, Context};
 use crate::time::Millis;
 use crate::timer::{Deadline, Reason};
-use crate::upstream::watch;
+use crate::upstream::{health, watch};
 
 /// A resolver of this worker, shared by all that ask it.
 pub(crate) type SharedResolver = Rc<ResolverSeat>;
@@ -54,6 +54,8 @@ pub(crate) enum Ring {
     Watches,
     /// What is done for caches in the background.
     Caches,
+    /// Active checks.
+    Checks,
 }
 
 impl ResolverSeat {
@@ -166,6 +168,7 @@ impl Conn {
             | Self::Working { .. }
             | Self::Sub { .. }
             | Self::Idle(_)
+            | Self::Probe(_)
             | Self::Alarm(_) => None,
         }
     }
@@ -176,7 +179,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
     let busy = ctx.conns.iter().filter_map(|(_, conn)| match conn {
         Conn::Alarm(alarm) => match &alarm.ring {
             Ring::Resolver(resolver) => Some(Rc::clone(resolver)),
-            Ring::Watches | Ring::Caches => None,
+            Ring::Watches | Ring::Caches | Ring::Checks => None,
         },
         Conn::Client(_)
         | Conn::Driven
@@ -184,6 +187,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
         | Conn::Working { .. }
         | Conn::Sub { .. }
         | Conn::Idle(_)
+        | Conn::Probe(_)
         | Conn::NameServer(_) => None,
     });
     let busy: Vec<_> = busy.collect();
@@ -249,5 +253,6 @@ pub(crate) fn handle_alarm(id: ConnId, ctx: &mut Context) {
         }
         Ring::Watches => watch::handle_alarm(ctx),
         Ring::Caches => keeper::handle_alarm(ctx),
+        Ring::Checks => health::handle_alarm(ctx),
     }
 }

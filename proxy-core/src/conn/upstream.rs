@@ -1,14 +1,18 @@
 //! One connection to an upstream.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
 use super::Link;
-use crate::buf::{Chain, Chunk};
-use crate::command::ConnId;
+use crate::buf::{Buf, Chain, Chunk};
+use crate::command::{ConnId, IoError};
 use crate::exchange::context::Context;
 use crate::exchange::proxy::Seat;
 use crate::h1::body::BodyDecoder;
 use crate::h1::encode;
 use crate::http::BodyFraming;
 use crate::time::Instant;
+use crate::tls::client::Identity;
 
 /// One connection to an upstream. While it works, its exchange owns it; while it waits, the worker's table does.
 #[derive(Debug)]
@@ -23,6 +27,10 @@ pub(crate) struct UpstreamConn {
     pub(crate) decoder: BodyDecoder,
     /// Whether the present reply leaves the connection open.
     pub(crate) keep_alive: bool,
+    /// Under what it was made, where that was with TLS.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// The protocol that ALPN has led to; empty for none.
+    pub(crate) protocol: Box<[u8]>,
 }
 
 impl UpstreamConn {
@@ -34,6 +42,8 @@ impl UpstreamConn {
             requests: 1,
             decoder: BodyDecoder::Ended,
             keep_alive: false,
+            identity: None,
+            protocol: Box::default(),
         }
     }
 
@@ -41,6 +51,16 @@ impl UpstreamConn {
     pub(crate) fn reset(&mut self) {
         self.decoder = BodyDecoder::Ended;
         self.keep_alive = false;
+    }
+
+    /// Bytes came while it waited. Returns whether they were TLS's own business, a new ticket say, so that it may wait on.
+    pub(crate) fn overhear(&mut self, result: Result<Buf, IoError>, ctx: &mut Context) -> bool {
+        self.link.handle_recv(result, ctx);
+        let stays = !self.link.has_input() && self.link.ended_early().is_none() && !self.link.is_sending();
+        if stays {
+            self.want_recv(ctx);
+        }
+        stays
     }
 
     /// Frames a part of the request's body.

@@ -61,8 +61,10 @@ files! {
     logs
     predicates
     proxy
+    proxy_ssl
     realip
     redirects
+    refused
     routing
     ssi
     status

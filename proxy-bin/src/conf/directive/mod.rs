@@ -11,6 +11,7 @@ mod check;
 mod files;
 mod filter;
 mod headers;
+mod health;
 mod http2;
 mod http_core;
 mod known;
@@ -20,6 +21,7 @@ mod map;
 mod mirror;
 mod process;
 mod proxy;
+mod proxy_ssl;
 mod resolver;
 mod rewrite;
 mod shape;
@@ -236,6 +238,7 @@ const TABLES: &[&[Entry]] = &[
     http2::ENTRIES,
     files::ENTRIES,
     headers::ENTRIES,
+    health::ENTRIES,
     limits::ENTRIES,
     access::ENTRIES,
     filter::ENTRIES,
@@ -247,6 +250,7 @@ const TABLES: &[&[Entry]] = &[
     upstream::ENTRIES,
     proxy::ENTRIES,
     cache::ENTRIES,
+    proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -17,6 +17,7 @@ pub mod error_page;
 pub mod files;
 pub mod filter;
 pub mod geo;
+pub mod health;
 pub mod http;
 pub mod http2;
 pub mod level;
@@ -41,6 +42,7 @@ pub mod template;
 pub mod tls;
 pub mod tls_values;
 pub mod upstream;
+pub mod upstream_tls;
 pub mod variables;
 pub mod vetting;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, Cache, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, ProxyTls, RedirectRule, SetHeader, SetHeaders, Template,
+    UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -15,6 +16,7 @@ use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
+use super::upstream_tls::UpstreamTlsLevel;
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -65,6 +67,7 @@ pub struct ProxyLevel {
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
     pub cache: CacheLevel,
+    pub tls: UpstreamTlsLevel,
 }
 
 impl ProxyLevel {
@@ -78,6 +81,7 @@ impl ProxyLevel {
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
             limit_rate force_ranges);
         self.cache.inherit(&parent.cache);
+        self.tls.inherit(&parent.tls);
     }
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
@@ -156,7 +160,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: Option<Box<ProxyTls>>) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -193,6 +197,7 @@ impl ProxyLevel {
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
             cache: shared.cache.clone(),
+            tls,
         }
     }
 

@@ -1,19 +1,21 @@
 //! Upstream groups: `upstream` blocks, and the groups of one that a literal `proxy_pass` address stands for.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Balance, CoreSettings, HTTP_PORT, Policy, Resolver, ResolverId, Upstream, UpstreamId, UpstreamName,
-    UpstreamServer,
+    Balance, CoreSettings, HTTP_PORT, HealthCheck, Policy, Resolver, ResolverId, Upstream, UpstreamId,
+    UpstreamName, UpstreamServer,
 };
 use proxy_core::time::Millis;
 
 use super::address::{self, Endpoint};
 use super::balance;
-use super::context::{Call, Context, Environment};
+use super::context::{Call, Context, Environment, Place};
 use crate::conf::diagnostic::{Diagnostic, nearest};
 use crate::conf::directive::Checked;
+use crate::conf::parser::{TextKind, parse};
 use crate::conf::span::Span;
 use crate::conf::tree::Directive;
 use crate::conf::value::{Field, Parsed, milliseconds, number};
@@ -43,6 +45,8 @@ pub struct UpstreamLevel {
     pub balance: Option<Balance>,
     pub policy: Policy,
     pub zone: Option<String>,
+    /// `state`: the file, and where it is said.
+    pub state: Option<(PathBuf, Span)>,
     /// The lines whose names are looked up at run time, and where they stand.
     pub names: Vec<(UpstreamName, Span)>,
     pub resolver: Option<ResolverId>,
@@ -75,7 +79,7 @@ impl Upstreams {
         UpstreamId(u32::try_from(self.groups.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// The group that a `proxy_pass` means; `text` is its URL without the scheme.
+    /// The group that a `proxy_pass` means; `text` is its URL without the scheme, whose port is `default_port`.
     ///
     /// # Errors
     /// nginx's `upstream "X" may not have port N`, `host not found in upstream "X"`.
@@ -83,7 +87,7 @@ impl Upstreams {
         &mut self,
         env: &Environment<'_>,
         field: Field<'_>,
-        endpoint: &Endpoint,
+        (endpoint, default_port): (&Endpoint, u16),
         text: &str,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Parsed<UpstreamId> {
@@ -95,19 +99,19 @@ impl Upstreams {
                 Some(port) => Err(field.error(format!("upstream \"{host}\" may not have port {port}"))),
             };
         }
-        let name = endpoint.authority();
+        let name = endpoint.authority(default_port);
         if let Some(id) = self.literal.get(&name) {
             return Ok(*id);
         }
         let mut level = UpstreamLevel::default();
-        match address::resolve(endpoint, 80, env.resolve) {
+        match address::resolve(endpoint, default_port, env.resolve) {
             Ok(addresses) => {
                 level.servers = addresses.into_iter().map(|address| server(address, &name)).collect();
             }
             Err(error) => {
                 unresolved(env, field, format!("{error} in upstream \"{text}\""), diagnostics)?;
                 let template = server(proxy_core::command::Address::Unix("".into()), &name);
-                level.names.extend(later(endpoint, template, field));
+                level.names.extend(later(endpoint, default_port, template, field));
             }
         }
         let id = self.push(Some(group(&name, false, level)));
@@ -163,6 +167,16 @@ impl Upstreams {
         }
     }
 
+    /// A location checks the servers of this group.
+    pub fn add_check(&mut self, id: UpstreamId, mut check: HealthCheck) {
+        let Some(Some(group)) = self.groups.get_mut(id.0 as usize) else { return };
+        // Two that say the same are two checks all the same.
+        while group.checks.iter().any(|other| other.key == check.key) {
+            check.key = format!("{} again", check.key).into();
+        }
+        group.checks.push(Arc::new(check));
+    }
+
     /// All groups in the order of their ids.
     pub fn finish(self) -> Vec<Upstream> {
         let mut names: Vec<_> = self.declared.into_iter().collect();
@@ -205,6 +219,8 @@ fn group(name: &str, explicit: bool, mut level: UpstreamLevel) -> Upstream {
         explicit,
         balance,
         policy,
+        zone: level.zone.map(Into::into),
+        state: level.state.map(|(path, _)| path.to_string_lossy().as_bytes().into()),
         names: level.names.into_iter().map(|(name, _)| Arc::new(name)).collect(),
         keepalive: level.keepalive.unwrap_or(default.keepalive),
         keepalive_requests: level.keepalive_requests.unwrap_or(default.keepalive_requests),
@@ -230,8 +246,14 @@ pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
     for child in &block.children {
         super::apply::upstream(cx, child, &mut level);
     }
+    load_state(cx, &mut level);
     let refused = block.directive.children().len() > block.children.len();
-    if level.servers.is_empty() && level.names.is_empty() && !level.spoilt && !refused {
+    if level.servers.is_empty()
+        && level.names.is_empty()
+        && level.state.is_none()
+        && !level.spoilt
+        && !refused
+    {
         let close = block.directive.block.as_ref().map_or(block.directive.span, |block| block.close);
         let mut diagnostic = Diagnostic::emerg(name.span, "no servers are inside upstream");
         diagnostic.anchor(close);
@@ -240,6 +262,51 @@ pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
     name_resolvers(cx, &name.text(), &mut level);
     if let Some(slot) = cx.upstreams.groups.get_mut(id.0 as usize) {
         *slot = Some(group(&name.text(), true, level));
+    }
+}
+
+/// `state file;`
+///
+/// # Errors
+/// None: the file is read when the block is known.
+pub fn state(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    level.state = Some((call.cx.path(&call.text(0)), call.directive.span));
+    Ok(())
+}
+
+/// Reads the servers of the `state` file; one that does not exist yet has none.
+fn load_state(cx: &mut Context<'_>, level: &mut UpstreamLevel) {
+    let Some((path, span)) = level.state.clone() else { return };
+    let shown = path.display();
+    if level.lines > 0 {
+        let mut diagnostic = Diagnostic::emerg(span, "\"state\" does not go together with \"server\"");
+        diagnostic.help(format!("servers belong into \"{shown}\", by hand or through `api`"));
+        return cx.diagnostics.push(diagnostic);
+    }
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            let message = crate::conf::include::open_failed(&path, &error);
+            return cx.diagnostics.push(Diagnostic::emerg(span, message));
+        }
+    };
+    let (lines, mut wrong) = parse(span.file, &bytes, TextKind::File);
+    let before = cx.diagnostics.len();
+    for line in &lines {
+        let mut call = Call { cx, directive: line, place: Place::NONE };
+        let result = if line.name.is("server") && line.block.is_none() && !line.args.is_empty() {
+            server_directive(level, &mut call)
+        } else {
+            Err(call.error(format!("unknown directive \"{}\"", line.name.text())))
+        };
+        cx.record(result);
+    }
+    // Where a mistake stands in that file nobody can tell by a place in this one.
+    wrong.extend(cx.diagnostics.drain(before..));
+    for found in wrong {
+        let message = format!("{} in state file \"{shown}\"", found.message);
+        cx.diagnostics.push(Diagnostic::new(found.severity, Some(span), message));
     }
 }
 
@@ -283,7 +350,7 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
         service_is_allowed(&endpoint, &run_time, field)?;
     }
     if run_time.resolve
-        && endpoint.literal().is_none()
+        && endpoint.literal(HTTP_PORT).is_none()
         && let Endpoint::Host { host, port } = &endpoint
     {
         let name = UpstreamName::new(host, port.unwrap_or(HTTP_PORT));
@@ -297,16 +364,21 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
             .extend(addresses.into_iter().map(|address| UpstreamServer { address, ..template.clone() })),
         Err(error) => {
             unresolved(call.cx.env, field, in_upstream(error), &mut call.cx.diagnostics)?;
-            level.names.extend(later(&endpoint, template, field));
+            level.names.extend(later(&endpoint, HTTP_PORT, template, field));
         }
     }
     Ok(())
 }
 
 /// A name that was not found at load: it is looked up until it is.
-fn later(endpoint: &Endpoint, template: UpstreamServer, field: Field<'_>) -> Option<(UpstreamName, Span)> {
+fn later(
+    endpoint: &Endpoint,
+    default_port: u16,
+    template: UpstreamServer,
+    field: Field<'_>,
+) -> Option<(UpstreamName, Span)> {
     let Endpoint::Host { host, port } = endpoint else { return None };
-    let name = UpstreamName::new(host, port.unwrap_or(HTTP_PORT));
+    let name = UpstreamName::new(host, port.unwrap_or(default_port));
     Some((UpstreamName { server: template, once: true, ..name }, field.arg.span))
 }
 
@@ -324,7 +396,7 @@ fn service_is_allowed(endpoint: &Endpoint, run_time: &RunTime, field: Field<'_>)
         "requires \"resolve\" parameter"
     } else if matches!(endpoint, Endpoint::Host { port: Some(_), .. }) {
         "may not have port"
-    } else if endpoint.literal().is_some() {
+    } else if endpoint.literal(HTTP_PORT).is_some() {
         "requires domain name"
     } else {
         return Ok(());

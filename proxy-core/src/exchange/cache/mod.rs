@@ -170,7 +170,10 @@ impl Exchange {
             return self.evaluate(template, generation, ctx);
         }
         let mut key = match &self.facts.dynamic_target {
-            Some(target) => [&b"http://"[..], &target.host].concat(),
+            Some(target) => {
+                let scheme = if target.tls { &b"https://"[..] } else { b"http://" };
+                [scheme, &target.host].concat()
+            }
             None => proxy.url.as_bytes().to_vec(),
         };
         self.facts.write_upstream_target(proxy, &ctx.env(generation), &mut key);

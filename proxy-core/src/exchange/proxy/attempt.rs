@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use core::cell::RefCell;
 use core::net::{IpAddr, SocketAddr};
 
@@ -13,6 +14,8 @@ use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
 use crate::timer::Reason;
+use crate::tls::client::Identity;
+use crate::trace::Step;
 use crate::upstream::{Group, Outcome};
 
 impl Exchange {
@@ -30,6 +33,11 @@ impl Exchange {
         let chosen = group.borrow_mut().choose(&mut self.proxy.pick, &mut ctx.random, now);
         let stale = group.borrow_mut().take_stale();
         stale.into_iter().for_each(|id| close_idle(id, ctx));
+        ctx.note(|| {
+            let group = group.borrow();
+            let address = chosen.and_then(|server| group.address(server).cloned());
+            Step::Peer { group: group.name.as_bytes().to_vec(), address, location: self.facts.location }
+        });
         let Some(server) = chosen else {
             if !self.wait_in_queue(&group, link, ctx) {
                 self.no_server_left(&group, link, ctx);
@@ -41,12 +49,14 @@ impl Exchange {
         self.open_try(address, ctx);
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
-        let pooled = if proxy.bind.is_some() { None } else { group.borrow_mut().pool.take(server) };
+        let identity = self.tls_identity(proxy, &generation, ctx);
+        let pooled =
+            if proxy.bind.is_some() { None } else { group.borrow_mut().pool.take(server, identity.as_ref()) };
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
             Some(conn) => self.proxy.conn = Some(conn),
-            None => self.connect(proxy, link, ctx),
+            None => self.connect(proxy, identity, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
             self.begin_request(ctx);
@@ -70,12 +80,13 @@ impl Exchange {
         });
     }
 
-    fn connect(&mut self, proxy: &Proxy, link: &Link, ctx: &mut Context) {
+    fn connect(&mut self, proxy: &Proxy, identity: Option<Arc<Identity>>, link: &Link, ctx: &mut Context) {
         let Some(attempt) = self.facts.tries.last_mut() else { return };
         attempt.connect_us = None;
         let Some(address) = attempt.address.clone() else { return };
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
+        conn.identity = identity;
         let options = self.connect_options(proxy, ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
@@ -110,8 +121,16 @@ impl Exchange {
         options
     }
 
-    /// The connection stands.
-    pub(super) fn connected(&mut self, ctx: &mut Context) {
+    /// The connection stands; with TLS its handshake is only about to begin.
+    pub(super) fn connected(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.begin_handshake(link, ctx) {
+            return;
+        }
+        self.ready(ctx);
+    }
+
+    /// The request may be written.
+    pub(super) fn ready(&mut self, ctx: &mut Context) {
         if let Some(conn) = self.proxy.conn.as_mut() {
             conn.link.deadline.clear();
         }
@@ -195,7 +214,7 @@ impl Exchange {
 }
 
 /// An address with or without a port, as `proxy_bind` takes it.
-fn bind_address(text: &[u8]) -> Option<SocketAddr> {
+pub(crate) fn bind_address(text: &[u8]) -> Option<SocketAddr> {
     let text = core::str::from_utf8(text).ok()?;
     let alone = text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 0));
     let bracketed =
@@ -221,6 +240,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Working { .. }
         | Conn::Sub { .. }
         | Conn::NameServer(_)
+        | Conn::Probe(_)
         | Conn::Alarm(_) => None,
     }
 }
@@ -238,10 +258,11 @@ fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, ctx: &mut Context) {
     conn.seat = Some(seat.clone());
     conn.reset();
     conn.want_recv(ctx);
+    let identity = conn.identity.clone();
     if let Some(slot) = ctx.conns.get_mut(id.0) {
         *slot = Conn::Idle(conn);
     }
-    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id) {
+    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id, identity) {
         close_idle(evicted, ctx);
     }
 }

@@ -22,7 +22,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::Phase;
 use crate::command::{Address, Command, ConnId, Level, ResolveId};
-use crate::config::{Endpoint, HTTP_PORT, Proxy, Target};
+use crate::config::{Endpoint, HTTP_PORT, HTTPS_PORT, Proxy, Target};
 use crate::conn::Link;
 use crate::conn::name_server::SharedResolver;
 use crate::dns::{Failure, Name, Subject};
@@ -35,6 +35,7 @@ use crate::timer::Reason;
 use crate::upstream::names::{Answer, Asked, SharedGroup};
 
 const HTTP_SCHEME: &[u8] = b"http://";
+const HTTPS_SCHEME: &[u8] = b"https://";
 
 /// An exchange's place among those who wait for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +57,10 @@ impl Exchange {
         };
         let url = self.evaluate(url, &generation, ctx);
         match parse(&url) {
-            Ok((endpoint, uri)) => {
-                let (host, port) = endpoint.proxy_host_and_port();
-                let target = DynamicTarget { host: boxed(host), port: boxed(port), uri };
+            Ok((endpoint, uri, tls)) => {
+                let default_port = default_port(tls);
+                let (host, port) = endpoint.proxy_host_and_port(default_port);
+                let target = DynamicTarget { host: boxed(host), port: boxed(port), uri, tls };
                 self.facts.dynamic_target = Some(target);
                 self.proxy.endpoint = Some(endpoint);
                 true
@@ -97,12 +99,13 @@ impl Exchange {
         ctx: &mut Context,
     ) -> Option<SharedGroup> {
         let endpoint = self.proxy.endpoint.clone()?;
-        if let Some(group) = generation.group_of(&endpoint) {
+        if let Some(group) = generation.group_of(&endpoint, self.default_port()) {
             return Some(Rc::clone(group));
         }
-        let authority = endpoint.authority().to_ascii_lowercase();
+        let default_port = self.default_port();
+        let authority = endpoint.authority(default_port).to_ascii_lowercase();
         let now = ctx.now.instant;
-        if let Some(address) = endpoint.literal() {
+        if let Some(address) = endpoint.literal(default_port) {
             let known = ctx.names.find(0, &authority, now);
             return known.or_else(|| Some(keep(0, &authority, &[address], None, ctx)));
         }
@@ -115,6 +118,11 @@ impl Exchange {
             self.resolve(host, resolver, timeout, link, ctx)
                 .and_then(|answer| self.take_answer(&answer, serial, link, ctx))
         })
+    }
+
+    /// The port of an evaluated URL without one.
+    fn default_port(&self) -> u16 {
+        default_port(self.facts.dynamic_target.as_ref().is_some_and(|target| target.tls))
     }
 
     /// Looks a name up. The answer, where it is known at once.
@@ -165,8 +173,8 @@ impl Exchange {
         let Some(endpoint @ Endpoint::Host { port, .. }) = &self.proxy.endpoint else { return None };
         match &answer.0 {
             Ok((ips, until)) => {
-                let port = port.unwrap_or(HTTP_PORT);
-                let authority = endpoint.authority().to_ascii_lowercase();
+                let port = port.unwrap_or(self.default_port());
+                let authority = endpoint.authority(self.default_port()).to_ascii_lowercase();
                 let address = |ip: &IpAddr| Address::Ip(SocketAddr::new(*ip, port));
                 let addresses: Vec<_> = ips.iter().map(address).collect();
                 Some(keep(serial, &authority, &addresses, Some(*until), ctx))
@@ -224,9 +232,9 @@ impl Exchange {
 impl Generation {
     /// The group that an evaluated URL names: an `upstream` block by its bare name, or the same literal address as
     /// another location's.
-    fn group_of(&self, endpoint: &Endpoint) -> Option<&SharedGroup> {
+    fn group_of(&self, endpoint: &Endpoint, default_port: u16) -> Option<&SharedGroup> {
         let Endpoint::Host { host, port } = endpoint else { return None };
-        let authority = endpoint.authority();
+        let authority = endpoint.authority(default_port);
         let place = self.config.upstreams.iter().position(|upstream| {
             if upstream.explicit {
                 port.is_none() && upstream.name.eq_ignore_ascii_case(host)
@@ -258,14 +266,19 @@ fn serial(resolver: Option<&SharedResolver>) -> u32 {
     resolver.map_or(0, |resolver| resolver.serial)
 }
 
-/// Splits an evaluated URL into who is asked and what for (empty for the request's own target).
+/// Splits an evaluated URL into who is asked, what for (empty for the request's own target), and whether over TLS.
 ///
 /// # Errors
 /// nginx's words for the error log.
-fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
-    let rest = match url.split_at_checked(HTTP_SCHEME.len()) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(HTTP_SCHEME) && !rest.is_empty() => rest,
-        Some(_) | None => return Err(format!("invalid URL prefix in \"{}\"", String::from_utf8_lossy(url))),
+fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>, bool), String> {
+    let behind = |known: &[u8]| {
+        let (scheme, rest) = url.split_at_checked(known.len())?;
+        (scheme.eq_ignore_ascii_case(known) && !rest.is_empty()).then_some(rest)
+    };
+    let plain = behind(HTTP_SCHEME);
+    let tls = plain.is_none();
+    let Some(rest) = plain.or_else(|| behind(HTTPS_SCHEME)) else {
+        return Err(format!("invalid URL prefix in \"{}\"", String::from_utf8_lossy(url)));
     };
     let (endpoint, at) = Endpoint::split(rest)
         .map_err(|error| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest)))?;
@@ -273,7 +286,12 @@ fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
     if uri.first() == Some(&b'?') {
         uri.insert(0, b'/');
     }
-    Ok((endpoint, uri.into()))
+    Ok((endpoint, uri.into(), tls))
+}
+
+/// The port of a URL without one.
+const fn default_port(tls: bool) -> u16 {
+    if tls { HTTPS_PORT } else { HTTP_PORT }
 }
 
 fn boxed(text: String) -> Box<[u8]> {

@@ -19,7 +19,9 @@ use crate::upstream::Outcome;
 impl Exchange {
     /// The present attempt failed with `error`.
     pub(crate) fn attempt_failed(&mut self, error: UpstreamError, link: &mut Link, ctx: &mut Context) {
-        self.log_failure(error, ctx);
+        if error != UpstreamError::Handshake {
+            self.log_failure(error, ctx);
+        }
         let dead_in_pool = self.is_reused() && was_dead(error) && !self.head_sent;
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.status.get_or_insert(error.status());
@@ -89,8 +91,8 @@ impl Exchange {
         let total = next.timeout_total;
         let late = self.proxy.began.is_some_and(|began| !total.is_zero() && ctx.now.instant >= began + total);
         // What is on its way to the kernel may be on its way to the server.
-        let sent =
-            self.proxy.request_sent || self.proxy.conn.as_ref().is_some_and(|conn| conn.link.is_sending());
+        let sending = self.proxy.conn.as_ref().is_some_and(|conn| conn.link.is_sending());
+        let sent = self.proxy.request_sent || sending && self.proxy.phase != Phase::Handshaking;
         let safe = next.non_idempotent || !sent || self.facts.head.method().is_idempotent();
         let left = self.proxy.tries < self.proxy.tries_max;
         if !(covered && left && !late && safe) || self.proxy.body_gone {
@@ -115,11 +117,13 @@ impl NextUpstream {
     #[must_use]
     pub fn covers(&self, error: UpstreamError) -> bool {
         match error {
-            UpstreamError::ConnectTimeout | UpstreamError::SendTimeout | UpstreamError::RecvTimeout => {
-                self.timeout
-            }
+            UpstreamError::ConnectTimeout
+            | UpstreamError::HandshakeTimeout
+            | UpstreamError::SendTimeout
+            | UpstreamError::RecvTimeout => self.timeout,
             UpstreamError::Connect(error) if error == IoError::TIMED_OUT => self.timeout,
             UpstreamError::Connect(_)
+            | UpstreamError::Handshake
             | UpstreamError::Send(_)
             | UpstreamError::Recv(_)
             | UpstreamError::ClosedBeforeHead

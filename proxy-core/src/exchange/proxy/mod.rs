@@ -3,7 +3,7 @@
 //! ```text
 //!          ┌──────────────── next server ◄───────────────┐
 //!          ▼                                             │ failed, and a retry is legal
-//! start ─► choose ─► Connecting ─► Exchanging ─► head ───┴─► body ─► end ─► pool or close
+//! start ─► choose ─► Connecting (─► Handshaking) ─► Exchanging ─► head ───┴─► body ─► end ─► pool or close
 //!              └──── from the pool ──┘  │
 //!                                       └─ 101 ─► Tunnel
 //! ```
@@ -11,6 +11,7 @@
 //! - [`choose`]: what the choice goes by: keys, cookies, sessions.
 //! - [`queue`]: waiting for a server with room.
 //! - [`attempt`]: which server, which connection.
+//! - [`secure`]: TLS on that connection.
 //! - [`request`]: the head that it gets.
 //! - [`reply`]: what it answers; [`intake`]: how fast that is read.
 //! - [`budget`]: how many requests may be at a second server.
@@ -26,7 +27,8 @@ mod intake;
 mod queue;
 mod ranges;
 mod reply;
-mod request;
+pub(crate) mod request;
+mod secure;
 mod watch;
 
 use alloc::boxed::Box;
@@ -121,6 +123,8 @@ enum Phase {
     Queued(Queued),
     /// The connection is being made.
     Connecting,
+    /// TLS is being agreed on.
+    Handshaking,
     /// The request goes out and the head is awaited.
     Exchanging,
     /// The head was passed on; the body follows.
@@ -134,6 +138,7 @@ impl Phase {
     const fn words(self) -> &'static str {
         match self {
             Self::Idle | Self::Resolving(_) | Self::Queued(_) | Self::Connecting => "connecting to upstream",
+            Self::Handshaking => "SSL handshaking to upstream",
             Self::Exchanging => "reading response header from upstream",
             Self::Body | Self::Ended => "reading upstream",
         }
@@ -186,7 +191,7 @@ impl Exchange {
             return;
         }
         let Some(conn) = self.proxy.conn.as_mut() else { return };
-        if self.proxy.phase == Phase::Connecting || self.proxy.request_ended {
+        if matches!(self.proxy.phase, Phase::Connecting | Phase::Handshaking) || self.proxy.request_ended {
             return conn.link.flush(ctx);
         }
         if streams {
@@ -230,7 +235,7 @@ impl Exchange {
         let starved = !self.reply_has_room(link);
         if let Some(conn) = self.proxy.conn.as_mut() {
             match self.proxy.phase {
-                Phase::Connecting => {}
+                Phase::Connecting | Phase::Handshaking => {}
                 _ if conn.link.unsent_bytes() > 0 => {
                     conn.link.set_deadline(proxy.send_timeout, Reason::UpstreamSend, ctx);
                 }
@@ -282,16 +287,18 @@ impl Exchange {
         let Some(conn) = self.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
         match completion {
             Completion::Connect { result, .. } => match result {
-                Ok(_) => self.connected(ctx),
+                Ok(_) => self.connected(link, ctx),
                 Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
             },
             Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),
             Completion::Send { chain, result, .. } => {
+                let before = conn.link.sent_bytes();
                 let taken = result.unwrap_or(0);
                 conn.link.handle_sent(chain, result);
-                self.proxy.request_sent |= taken > 0;
+                // What a handshake sends is no request.
+                self.proxy.request_sent |= taken > 0 && self.proxy.phase != Phase::Handshaking;
                 if let Some(attempt) = self.facts.tries.last_mut() {
-                    attempt.bytes_sent += taken as u64;
+                    attempt.bytes_sent += conn.link.sent_bytes() - before;
                 }
             }
             Completion::OpenFile { .. }
@@ -302,6 +309,9 @@ impl Exchange {
             | Completion::RenameFile { .. }
             | Completion::FreeSpace { .. }
             | Completion::Resolve { .. } => {}
+        }
+        if self.proxy.phase == Phase::Handshaking {
+            self.shake_hands(link, ctx);
         }
     }
 
@@ -318,6 +328,9 @@ impl Exchange {
             return;
         }
         let error = match reason {
+            Reason::UpstreamConnect if self.proxy.phase == Phase::Handshaking => {
+                UpstreamError::HandshakeTimeout
+            }
             Reason::UpstreamConnect => UpstreamError::ConnectTimeout,
             Reason::UpstreamSend => UpstreamError::SendTimeout,
             Reason::UpstreamRead
@@ -334,6 +347,7 @@ impl Exchange {
             | Reason::Resolve
             | Reason::UpstreamQueue
             | Reason::NameServer
+            | Reason::HealthCheck
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);
