@@ -218,6 +218,7 @@ impl Default for Proxy {
             limit_rate: None,
             force_ranges: false,
             is_grpc: false,
+            cache: None,
             tls: None,
             upgrade_tls: None,
         }

@@ -266,6 +266,4 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether byte ranges of replies are served whatever they say. Default: off.",
     )
     .proxy(|level, call| store(&mut level.force_ranges, call.first().flag())),
-    Entry::new("proxy_cache", C::HSL, A::ONE, "Only `off` for now. Default: off.")
-        .shared(lower::proxy::cache),
 ];

@@ -4,13 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
+    Bind, BindAddress, BodyBuffering, Cache, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
     NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template,
     UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
 
+use super::cache::CacheLevel;
 use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
@@ -67,6 +68,7 @@ pub struct ProxyLevel {
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
+    pub cache: CacheLevel,
     pub tls: UpstreamTlsLevel,
 }
 
@@ -80,6 +82,7 @@ impl ProxyLevel {
             socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive proxy_protocol bind pass_trailers
             limit_rate force_ranges);
+        self.cache.inherit(&parent.cache);
         self.tls.inherit(&parent.tls);
     }
 
@@ -94,7 +97,9 @@ impl ProxyLevel {
         let set_headers = Arc::new(SetHeaders::new(self.set_headers.clone().unwrap_or_default()));
         let named = |id| set_headers.names.contains_id(id);
         let configured = named(HeaderId::Upgrade) || named(HeaderId::Connection);
+        let cache = self.cache.finish(&set_headers);
         ProxyShared {
+            cache,
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
             buffering,
@@ -200,6 +205,7 @@ impl ProxyLevel {
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
+            cache: shared.cache.clone(),
             is_grpc: false,
             tls: tls.0,
             upgrade_tls: tls.1,
@@ -254,6 +260,7 @@ pub struct ProxyShared {
     cookie_domains: Arc<[CookieRule]>,
     cookie_paths: Arc<[CookieRule]>,
     cookie_flags: Arc<[CookieFlags]>,
+    cache: Option<Arc<Cache>>,
 }
 
 /// `proxy_set_header name value;`
@@ -318,15 +325,4 @@ pub fn bind(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     };
     level.bind = Some(Some(Arc::new(Bind { address, transparent })));
     Ok(())
-}
-
-/// `proxy_cache zone|off;`
-///
-/// # Errors
-/// For a zone: nothing is cached yet.
-pub fn cache(call: &mut Call<'_, '_>) -> Parsed<()> {
-    if call.first().arg.is("off") {
-        return Ok(());
-    }
-    Err(call.error("\"proxy_cache\" directive is known to nginx but ringgate does not support it yet"))
 }

@@ -200,7 +200,9 @@ impl Exchange {
         }
         self.log_error(crate::command::Level::Error, &error, ctx);
         self.stage = Stage::Proxy;
-        self.fail_status(error.status(), link, ctx);
+        if self.proxy.cache.is_none() || !self.use_stale_for_error(error, ctx) {
+            self.fail_status(error.status(), link, ctx);
+        }
     }
 
     /// Gives server and connection back. `reusable` says that the connection may serve another request.

@@ -162,6 +162,8 @@ impl Probe {
             | Completion::WriteFile { .. }
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
+            | Completion::RenameFile { .. }
+            | Completion::FreeSpace { .. }
             | Completion::Resolve { .. } => {}
         }
         self.link.flush(ctx);
@@ -368,7 +370,7 @@ impl Probe {
             ProxyHttpVersion::Http11 | ProxyHttpVersion::Http2 => b" HTTP/1.1\r\n",
         });
         let start = out.len();
-        write_set_headers(proxy, &self.facts, &ctx.env(&self.generation), &mut out);
+        write_set_headers(&proxy.set_headers, &self.facts, &ctx.env(&self.generation), &mut out);
         let written = out.get(start..).unwrap_or_default();
         let has_host = written
             .split(|byte| *byte == b'\n')
