@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, ProxyTls, RedirectRule, SetHeader, SetHeaders, Template,
-    UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -15,7 +14,7 @@ use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
-use super::upstream_tls::UpstreamTlsLevel;
+use super::upstream_tls::{TlsPair, UpstreamTlsLevel};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -83,13 +82,19 @@ impl ProxyLevel {
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
     pub fn finish(&self, cx: &mut Context<'_>) -> ProxyShared {
+        let buffering = self.body_buffering(cx);
+        self.finish_with(buffering)
+    }
+
+    /// The same with these buffers.
+    pub fn finish_with(&self, buffering: BodyBuffering) -> ProxyShared {
         let set_headers = Arc::new(SetHeaders::new(self.set_headers.clone().unwrap_or_default()));
         let named = |id| set_headers.names.contains_id(id);
         let configured = named(HeaderId::Upgrade) || named(HeaderId::Connection);
         ProxyShared {
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
-            buffering: self.body_buffering(cx),
+            buffering,
             cookie_domains: self.cookie_domains.clone().unwrap_or_default().into(),
             cookie_paths: self.cookie_paths.clone().unwrap_or_default().into(),
             cookie_flags: self.cookie_flags.clone().unwrap_or_default().into(),
@@ -155,7 +160,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: Option<Box<ProxyTls>>) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: TlsPair) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -191,7 +196,9 @@ impl ProxyLevel {
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
-            tls,
+            is_grpc: false,
+            tls: tls.0,
+            upgrade_tls: tls.1,
         }
     }
 
@@ -266,12 +273,11 @@ pub fn buffers(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
 
 /// `proxy_http_version 1.1;`
 pub fn http_version(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    if call.first().arg.is("2") {
-        return Err(call
-            .first()
-            .error("HTTP/2 to upstreams is known to nginx but ringgate does not support it yet"));
-    }
-    let versions = [("1.0", ProxyHttpVersion::Http10), ("1.1", ProxyHttpVersion::Http11)];
+    let versions = [
+        ("1.0", ProxyHttpVersion::Http10),
+        ("1.1", ProxyHttpVersion::Http11),
+        ("2", ProxyHttpVersion::Http2),
+    ];
     level.http_version = Some(call.first().choice(&versions)?);
     Ok(())
 }

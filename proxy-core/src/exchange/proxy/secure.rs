@@ -28,7 +28,8 @@ use crate::upstream::Outcome;
 impl Exchange {
     /// The TLS of this request's upstream; none for a plain one.
     fn upstream_tls<'p>(&self, proxy: &'p Proxy) -> Option<&'p ProxyTls> {
-        let tls = proxy.tls.as_deref()?;
+        let switches = self.version() != proxy.http_version;
+        let tls = if switches { proxy.upgrade_tls.as_deref()? } else { proxy.tls.as_deref()? };
         self.facts.dynamic_target.as_ref().is_none_or(|target| target.tls).then_some(tls)
     }
 
