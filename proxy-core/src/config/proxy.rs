@@ -69,6 +69,8 @@ pub struct Proxy {
     pub ignore_client_abort: bool,
     /// `proxy_socket_keepalive`
     pub socket_keepalive: bool,
+    /// `proxy_protocol`: what each connection begins with.
+    pub proxy_protocol: Option<SendProxyProtocol>,
     /// `proxy_bind`
     pub bind: Option<Arc<Bind>>,
     /// `proxy_socket_sndbuf` in bytes; none leaves the size to the system.
@@ -96,6 +98,15 @@ pub enum UpgradePolicy {
     Forward,
     /// `proxy_set_header` says what is sent, and nothing is added.
     Configured,
+}
+
+/// The versions of the PROXY protocol's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendProxyProtocol {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Who is asked.

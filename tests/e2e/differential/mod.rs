@@ -64,6 +64,7 @@ files! {
     proxy_ssl
     realip
     redirects
+    rewrite_corners
     refused
     routing
     ssi

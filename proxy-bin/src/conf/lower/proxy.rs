@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template,
+    UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -60,6 +61,8 @@ pub struct ProxyLevel {
     pub ignore_client_abort: Option<bool>,
     pub socket_keepalive: Option<bool>,
     /// The inner `None` is `off`.
+    pub proxy_protocol: Option<Option<SendProxyProtocol>>,
+    /// The inner `None` is `off`.
     pub bind: Option<Option<Arc<Bind>>>,
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
@@ -75,7 +78,7 @@ impl ProxyLevel {
             temp_file_write_size temp_path connect_timeout send_timeout read_timeout hide_headers pass_headers
             ignore_headers redirects cookie_domains cookie_paths cookie_flags
             socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
-            next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
+            next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive proxy_protocol bind pass_trailers
             limit_rate force_ranges);
         self.tls.inherit(&parent.tls);
     }
@@ -190,6 +193,7 @@ impl ProxyLevel {
             intercept_errors: self.intercept_errors.unwrap_or(default.intercept_errors),
             ignore_client_abort: self.ignore_client_abort.unwrap_or(default.ignore_client_abort),
             socket_keepalive: self.socket_keepalive.unwrap_or(default.socket_keepalive),
+            proxy_protocol: self.proxy_protocol.flatten(),
             bind: self.bind.clone().flatten(),
             send_buffer_bytes: self.socket_sndbuf.filter(|bytes| *bytes > 0),
             recv_buffer_bytes: self.socket_rcvbuf.filter(|bytes| *bytes > 0),
@@ -257,6 +261,13 @@ pub fn set_header(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()>
     let name = call.first().arg.bytes.as_slice();
     let header = SetHeader { id: super::header_id(name), name: name.into(), value: call.template(1)? };
     level.set_headers.get_or_insert_default().push(header);
+    Ok(())
+}
+
+/// `proxy_protocol on|v2|off;`
+pub fn proxy_protocol(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let (v1, v2) = (Some(SendProxyProtocol::V1), Some(SendProxyProtocol::V2));
+    level.proxy_protocol = Some(call.first().choice(&[("on", v1), ("v1", v1), ("v2", v2), ("off", None)])?);
     Ok(())
 }
 

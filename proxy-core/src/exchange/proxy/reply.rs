@@ -406,7 +406,7 @@ impl Exchange {
         self.facts.upstream_head = Some(head.clone());
         self.end_attempt(Outcome::Success, false, ctx);
         if self.method != Method::Head {
-            self.method = Method::Get;
+            self.become_get();
         }
         self.drop_request_body(ctx);
         match target.split_first() {
