@@ -16,7 +16,8 @@ usage: cargo bench -p ringgate-benches --bench load -- compare [options]
        cargo bench -p ringgate-benches --bench load -- [criterion options]
 
   --shape NAMES      comma-separated, or `all`        (default small,10k,64k)
-                     small 10k 64k 1m chunked churn logged idle download upload
+                     small 10k 64k 1m chunked churn h2 tls tls100k tls-full tls-resumed logged idle download
+                     upload
   --rounds N         alternating rounds per shape     (default 15)
   --seconds S        length of one measurement        (default 0.5; wrk rounds it up)
   --connections N    client connections               (default 64)

@@ -25,6 +25,7 @@ pub mod site;
 pub mod test;
 pub mod tls_cache;
 pub mod tls_files;
+mod tls_pem;
 pub mod upstream;
 pub mod version;
 

@@ -8,6 +8,8 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use proxy_core::tls::build::{self, Certificate, Fault};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::tls_pem;
+
 /// The largest file that is taken for a certificate, a key or a list, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -106,9 +108,7 @@ pub fn certificate(
 /// What is wrong with it.
 pub fn private_key(text: &[u8], passwords: &[Vec<u8>]) -> Result<PrivateKeyDer<'static>, String> {
     if contains(text, b"Proc-Type: 4,ENCRYPTED") {
-        return Err(
-            "its old kind of encryption is not supported: convert it with `openssl pkcs8 -topk8`".into()
-        );
+        return tls_pem::open(text, passwords);
     }
     if !contains(text, b"BEGIN ENCRYPTED PRIVATE KEY") {
         return build::private_key(text);
