@@ -233,7 +233,9 @@ impl Probe {
         let proxy = Arc::clone(&self.check.proxy);
         // Of a URL with variables nobody knows the scheme.
         let fixed = matches!(proxy.target, Target::Upstream(_));
-        let Some(tls) = proxy.tls.as_ref().filter(|_| fixed) else { return false };
+        // A check is HTTP/1.1, also where requests are HTTP/2.
+        let tls = proxy.upgrade_tls.as_ref().or(proxy.tls.as_ref());
+        let Some(tls) = tls.filter(|_| fixed) else { return false };
         let env = ctx.env(&self.generation);
         let identity = tls.identity_for(&proxy, None, &self.facts, &env);
         let address = self.facts.tries.last().and_then(|attempt| attempt.address.as_ref());
