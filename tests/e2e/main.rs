@@ -11,6 +11,7 @@ mod attacks;
 mod balance;
 mod clients;
 mod differential;
+mod grpc;
 mod guides;
 mod h2;
 mod harness;

@@ -218,6 +218,7 @@ impl Default for Proxy {
             limit_rate: None,
             force_ranges: false,
             tls: None,
+            is_grpc: false,
         }
     }
 }

@@ -85,6 +85,8 @@ pub struct Proxy {
     pub force_ranges: bool,
     /// `proxy_ssl_*`; none where the URL's scheme is `http`.
     pub tls: Option<Box<ProxyTls>>,
+    /// It is a `grpc_pass`: its URL has another scheme, and `te: trailers` is passed on.
+    pub is_grpc: bool,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.
@@ -132,6 +134,8 @@ pub enum ProxyHttpVersion {
     Http10,
     /// 1.1
     Http11,
+    /// 2
+    Http2,
 }
 
 /// The reply fields that are hidden unless `proxy_pass_header` names them.

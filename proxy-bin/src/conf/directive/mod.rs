@@ -9,6 +9,7 @@ mod access;
 mod check;
 mod files;
 mod filter;
+mod grpc;
 mod headers;
 mod health;
 mod http2;
@@ -99,6 +100,8 @@ pub enum Effect {
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
     Proxy(Store<ProxyLevel>),
+    /// The gRPC module, which has the proxy module's settings.
+    Grpc(Store<ProxyLevel>),
     /// Limits on requests and connections.
     Limit(Store<LimitLevel>),
     /// A group of servers.
@@ -217,6 +220,10 @@ impl Entry {
         self.effect(Effect::Proxy(store))
     }
 
+    const fn grpc(self, store: Store<ProxyLevel>) -> Self {
+        self.effect(Effect::Grpc(store))
+    }
+
     const fn limit(self, store: Store<LimitLevel>) -> Self {
         self.effect(Effect::Limit(store))
     }
@@ -249,6 +256,7 @@ const TABLES: &[&[Entry]] = &[
     upstream::ENTRIES,
     proxy::ENTRIES,
     proxy_ssl::ENTRIES,
+    grpc::ENTRIES,
     tls::ENTRIES,
 ];
 

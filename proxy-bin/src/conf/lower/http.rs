@@ -105,6 +105,8 @@ struct Settings {
     filter_done: Option<Arc<Filters>>,
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
+    grpc: Arc<ProxyLevel>,
+    grpc_done: Arc<ProxyShared>,
     limits: Arc<LimitLevel>,
     limits_done: Option<Arc<Limits>>,
     access: Arc<AccessLevel>,
@@ -262,6 +264,7 @@ impl Lower<'_, '_> {
         Upstreams::resolve_names(self.cx, core.resolver, core.resolver_timeout);
         let mirror = Arc::new(level.mirror.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
+        let grpc = Arc::new(level.grpc.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());
         let real_ip = Arc::new(level.real_ip.unwrap_or_default());
@@ -276,6 +279,8 @@ impl Lower<'_, '_> {
             mirror,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
+            grpc_done: Arc::new(grpc.finish_grpc()),
+            grpc,
             limits_done: limits.finish(),
             limits,
             access_done: access.finish(),
@@ -319,6 +324,11 @@ impl Lower<'_, '_> {
             proxy.inherit(&outer.proxy);
             settings.proxy_done = Arc::new(proxy.finish(self.cx));
             settings.proxy = Arc::new(proxy);
+        }
+        if let Some(mut grpc) = level.grpc.take() {
+            grpc.inherit(&outer.grpc);
+            settings.grpc_done = Arc::new(grpc.finish_grpc());
+            settings.grpc = Arc::new(grpc);
         }
         if let Some(mut limits) = level.limits.take() {
             limits.inherit(&outer.limits);
@@ -435,7 +445,10 @@ impl Lower<'_, '_> {
         let origin = self.cx.origin(node.directive.name.span);
         let tls = match &content {
             Some(OwnContent::Pass(pass)) => settings.proxy.tls.of_pass(pass, self.cx),
-            Some(OwnContent::StubStatus | OwnContent::Api { .. } | OwnContent::EmptyGif) | None => None,
+            Some(
+                OwnContent::Grpc(_) | OwnContent::StubStatus | OwnContent::Api { .. } | OwnContent::EmptyGif,
+            )
+            | None => None,
         };
         let checks = std::mem::take(&mut node.level.own.health_checks);
         let id = node.id;
@@ -511,6 +524,9 @@ fn location(
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
         Some(OwnContent::Pass(pass)) => {
             Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass, tls)))
+        }
+        Some(OwnContent::Grpc(pass)) => {
+            Content::Proxy(Arc::new(settings.grpc.grpc(&settings.grpc_done, pass)))
         }
     };
     // nginx redirects `/name` to `/name/` where the latter is proxied.

@@ -85,13 +85,19 @@ impl ProxyLevel {
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
     pub fn finish(&self, cx: &mut Context<'_>) -> ProxyShared {
+        let buffering = self.body_buffering(cx);
+        self.finish_with(buffering)
+    }
+
+    /// The same with these buffers.
+    pub fn finish_with(&self, buffering: BodyBuffering) -> ProxyShared {
         let set_headers = Arc::new(SetHeaders::new(self.set_headers.clone().unwrap_or_default()));
         let named = |id| set_headers.names.contains_id(id);
         let configured = named(HeaderId::Upgrade) || named(HeaderId::Connection);
         ProxyShared {
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
-            buffering: self.body_buffering(cx),
+            buffering,
             cookie_domains: self.cookie_domains.clone().unwrap_or_default().into(),
             cookie_paths: self.cookie_paths.clone().unwrap_or_default().into(),
             cookie_flags: self.cookie_flags.clone().unwrap_or_default().into(),
@@ -195,6 +201,7 @@ impl ProxyLevel {
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
             tls,
+            is_grpc: false,
         }
     }
 
@@ -276,12 +283,11 @@ pub fn buffers(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
 
 /// `proxy_http_version 1.1;`
 pub fn http_version(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    if call.first().arg.is("2") {
-        return Err(call
-            .first()
-            .error("HTTP/2 to upstreams is known to nginx but ringgate does not support it yet"));
-    }
-    let versions = [("1.0", ProxyHttpVersion::Http10), ("1.1", ProxyHttpVersion::Http11)];
+    let versions = [
+        ("1.0", ProxyHttpVersion::Http10),
+        ("1.1", ProxyHttpVersion::Http11),
+        ("2", ProxyHttpVersion::Http2),
+    ];
     level.http_version = Some(call.first().choice(&versions)?);
     Ok(())
 }

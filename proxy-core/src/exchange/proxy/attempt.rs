@@ -10,11 +10,12 @@ use super::{Phase, Seat};
 use crate::access::proxy_header;
 use crate::buf::Chunk;
 use crate::command::{Address, CloseHow, Command, ConnId, ConnectOptions};
-use crate::config::{BindAddress, Proxy};
+use crate::config::{BindAddress, Proxy, ProxyHttpVersion};
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
+use crate::h2::trunk;
 use crate::timer::Reason;
 use crate::tls::client::Identity;
 use crate::trace::Step;
@@ -52,15 +53,18 @@ impl Exchange {
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
         let identity = self.tls_identity(proxy, &generation, ctx);
-        let pooled = if proxy.bind.is_some() || proxy.proxy_protocol.is_some() {
-            None
-        } else {
-            group.borrow_mut().pool.take(server, identity.as_ref())
-        };
+        let version = self.choose_version(proxy, identity.is_some());
+        let pooled =
+            if proxy.bind.is_some() || proxy.proxy_protocol.is_some() || version == ProxyHttpVersion::Http2 {
+                None
+            } else {
+                group.borrow_mut().pool.take(server, identity.as_ref())
+            };
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
             Some(conn) => self.proxy.conn = Some(conn),
+            None if version == ProxyHttpVersion::Http2 => self.board(proxy, link, ctx),
             None => self.connect(proxy, identity, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
@@ -101,7 +105,7 @@ impl Exchange {
     }
 
     /// The socket's options, `proxy_bind`'s address computed.
-    fn connect_options(&self, proxy: &Proxy, ctx: &mut Context) -> ConnectOptions {
+    pub(super) fn connect_options(&self, proxy: &Proxy, ctx: &mut Context) -> ConnectOptions {
         let mut options = ConnectOptions {
             keepalive: proxy.socket_keepalive,
             send_buffer_bytes: proxy.send_buffer_bytes,
@@ -212,9 +216,12 @@ impl Exchange {
         self.proxy.request_ended = false;
         let Some(mut conn) = self.proxy.conn.take() else { return };
         match seat {
-            Some(seat) if reusable && !conn.exclusive && !ctx.draining => keep(conn, &seat, ctx),
+            Some(seat) if reusable && !conn.exclusive && !ctx.draining && conn.link.leg().is_none() => {
+                keep(conn, &seat, ctx)
+            }
             _ => {
                 ctx.conns.remove(conn.link.id.0);
+                ctx.streams -= usize::from(conn.link.leg().is_some());
                 conn.link.close(CloseHow::Graceful, ctx);
             }
         }
@@ -258,6 +265,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Driven
         | Conn::Stream { .. }
         | Conn::Working { .. }
+        | Conn::Trunk(_)
         | Conn::Sub { .. }
         | Conn::NameServer(_)
         | Conn::Probe(_)
@@ -295,7 +303,9 @@ pub(crate) fn retire(group: &RefCell<Group>, ctx: &mut Context) {
 
 /// Closes a connection that waits in no pool any more.
 pub(crate) fn close_idle(id: ConnId, ctx: &mut Context) {
-    if let Some(Conn::Idle(mut conn)) = ctx.conns.remove(id.0) {
+    if matches!(ctx.conns.get(id.0), Some(Conn::Trunk(_))) {
+        trunk::retire(id, ctx);
+    } else if let Some(Conn::Idle(mut conn)) = ctx.conns.remove(id.0) {
         conn.link.close(CloseHow::Graceful, ctx);
     }
 }
