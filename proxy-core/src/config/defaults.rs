@@ -217,8 +217,9 @@ impl Default for Proxy {
             pass_trailers: false,
             limit_rate: None,
             force_ranges: false,
-            tls: None,
             is_grpc: false,
+            tls: None,
+            upgrade_tls: None,
         }
     }
 }

@@ -83,10 +83,12 @@ pub struct Proxy {
     pub limit_rate: Option<Template>,
     /// `proxy_force_ranges`
     pub force_ranges: bool,
-    /// `proxy_ssl_*`; none where the URL's scheme is `http`.
-    pub tls: Option<Box<ProxyTls>>,
     /// It is a `grpc_pass`: its URL has another scheme, and `te: trailers` is passed on.
     pub is_grpc: bool,
+    /// `proxy_ssl_*`; none where the URL's scheme is `http`.
+    pub tls: Option<Box<ProxyTls>>,
+    /// The same for upgrades, where `proxy_http_version` is 2: those need HTTP/1.1.
+    pub upgrade_tls: Option<Box<ProxyTls>>,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.

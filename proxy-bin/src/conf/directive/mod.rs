@@ -10,6 +10,7 @@ mod check;
 mod files;
 mod filter;
 mod grpc;
+mod grpc_ssl;
 mod headers;
 mod health;
 mod http2;
@@ -255,8 +256,9 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
-    proxy_ssl::ENTRIES,
     grpc::ENTRIES,
+    grpc_ssl::ENTRIES,
+    proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, ProxyTls, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders,
-    Template, UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template,
+    UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -15,7 +15,7 @@ use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
-use super::upstream_tls::UpstreamTlsLevel;
+use super::upstream_tls::{TlsPair, UpstreamTlsLevel};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -163,7 +163,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: Option<Box<ProxyTls>>) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: TlsPair) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -200,8 +200,9 @@ impl ProxyLevel {
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
-            tls,
             is_grpc: false,
+            tls: tls.0,
+            upgrade_tls: tls.1,
         }
     }
 

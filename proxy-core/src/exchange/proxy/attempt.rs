@@ -52,19 +52,20 @@ impl Exchange {
         self.open_try(address, ctx);
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
+        let version = self.choose_version(proxy);
         let identity = self.tls_identity(proxy, &generation, ctx);
-        let version = self.choose_version(proxy, identity.is_some());
-        let pooled =
-            if proxy.bind.is_some() || proxy.proxy_protocol.is_some() || version == ProxyHttpVersion::Http2 {
-                None
-            } else {
-                group.borrow_mut().pool.take(server, identity.as_ref())
-            };
+        // Over TLS a server may have led us to HTTP/1.1.
+        let none_pooled = version == ProxyHttpVersion::Http2 && identity.is_none();
+        let pooled = if proxy.bind.is_some() || proxy.proxy_protocol.is_some() || none_pooled {
+            None
+        } else {
+            group.borrow_mut().pool.take(server, identity.as_ref())
+        };
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
-            Some(conn) => self.proxy.conn = Some(conn),
-            None if version == ProxyHttpVersion::Http2 => self.board(proxy, link, ctx),
+            Some(conn) => self.resume(conn),
+            None if version == ProxyHttpVersion::Http2 => self.board(proxy, identity, link, ctx),
             None => self.connect(proxy, identity, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
@@ -89,7 +90,13 @@ impl Exchange {
         });
     }
 
-    fn connect(&mut self, proxy: &Proxy, identity: Option<Arc<Identity>>, link: &Link, ctx: &mut Context) {
+    pub(super) fn connect(
+        &mut self,
+        proxy: &Proxy,
+        identity: Option<Arc<Identity>>,
+        link: &Link,
+        ctx: &mut Context,
+    ) {
         let Some(attempt) = self.facts.tries.last_mut() else { return };
         attempt.connect_us = None;
         let Some(address) = attempt.address.clone() else { return };
@@ -163,6 +170,9 @@ impl Exchange {
         let now = ctx.now.instant;
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.connect_us = Some(now.as_micros() - attempt.started.as_micros());
+        }
+        if self.version() == ProxyHttpVersion::Http2 && !self.is_on_stream() {
+            self.follow_protocol(ctx);
         }
         self.begin_request(ctx);
     }

@@ -352,9 +352,8 @@ impl Exchange {
     /// All of the reply was read: the connection goes back to its pool, unless something speaks against it.
     fn end_of_reply(&mut self, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
-        let may_keep = self
-            .proxy_settings(&generation)
-            .is_some_and(|proxy| proxy.http_version == ProxyHttpVersion::Http11 && proxy.bind.is_none());
+        let may_keep = self.proxy_settings(&generation).is_some_and(|proxy| proxy.bind.is_none());
+        let may_keep = may_keep && self.version() == ProxyHttpVersion::Http11;
         let request_ended = self.proxy.request_ended;
         let reusable = self.proxy.conn.as_ref().is_some_and(|conn| {
             conn.keep_alive
