@@ -14,6 +14,7 @@ mod differential;
 mod grpc;
 mod guides;
 mod h2;
+mod h2_out;
 mod harness;
 mod health;
 mod names;

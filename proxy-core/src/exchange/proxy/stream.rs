@@ -24,9 +24,9 @@ use crate::tls::client::Identity;
 
 impl Exchange {
     /// The version that the next attempt speaks.
-    pub(super) fn choose_version(&mut self, proxy: &Proxy, over_tls: bool) -> ProxyHttpVersion {
+    pub(super) fn choose_version(&mut self, proxy: &Proxy) -> ProxyHttpVersion {
         let switches = proxy.http_version == ProxyHttpVersion::Http2 && self.meta.upgrade && !proxy.is_grpc;
-        let version = if switches || over_tls { ProxyHttpVersion::Http11 } else { proxy.http_version };
+        let version = if switches { ProxyHttpVersion::Http11 } else { proxy.http_version };
         self.proxy.version = Some(version);
         version
     }
