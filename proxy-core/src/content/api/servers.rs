@@ -146,7 +146,7 @@ fn address_of(value: &Value) -> Result<UpstreamServer, ApiError> {
     if end < text.len() {
         return Err(wrong("invalid host"));
     }
-    let address = endpoint.literal(HTTP_PORT).ok_or(ApiError::NO_RESOLVER)?;
+    let address = endpoint.literal(crate::config::HTTP_PORT).ok_or(ApiError::NO_RESOLVER)?;
     Ok(UpstreamServer { name: text.into(), ..UpstreamServer::new(address) })
 }
 
