@@ -3,40 +3,40 @@
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::probe::{Finding, Phase, Probe};
-use crate::command::Room;
+use crate::command::{IoError, Room};
 use crate::conn::link::Ended;
 use crate::error::UpstreamError;
 use crate::exchange::context::Context;
 use crate::tls::Stage;
-use crate::tls::client::{Identity, Refusal, without_port};
+use crate::tls::client::Refusal;
 use crate::tls::session::Failure;
 
 impl Probe {
     /// The connection stands: begins the handshake, if there is to be one.
     pub(super) fn begin_handshake(&mut self, ctx: &mut Context) -> bool {
         let proxy = Arc::clone(&self.check.proxy);
-        let Some(tls) = proxy.tls.as_deref() else { return false };
-        let identity = match (&tls.identity, &tls.settings.name) {
-            (Some(identity), _) => Identity::clone(identity),
-            (None, Some(name)) => {
-                let mut text = Vec::new();
-                name.write(&self.facts, &ctx.env(&self.generation), &mut text);
-                tls.settings.identity(without_port(&text), b"")
-            }
-            (None, None) => tls.settings.identity(b"", b""),
-        };
-        let session = tls.settings.connect(&identity, &self.member.config.address, None);
-        self.link.connect_tls(session, ctx);
+        // A check is HTTP/1.1, also where requests are HTTP/2.
+        let tls = proxy.upgrade_tls.as_ref().or(proxy.tls.as_ref());
+        let Some(tls) = tls else { return false };
+        let env = ctx.env(&self.generation);
+        let identity = tls.identity_for(&proxy, None, &self.facts, &env);
+        let session = tls.connect(&identity, &self.member.config.address, &self.facts, &env);
+        match session {
+            Ok(session) => self.link.connect_tls(session, ctx),
+            Err(_) => self.link.fail(IoError::PROTOCOL),
+        }
         self.phase = Phase::Handshaking;
         true
     }
 
     /// Goes on with the handshake, and sends the request behind it.
     pub(super) fn shake_hands(&mut self, ctx: &mut Context) -> Option<Finding> {
-        let stage = self.link.tls()?.stage().clone();
+        let Some(stage) = self.link.tls().map(|session| session.stage().clone()) else {
+            self.refusal = Some("SSL_do_handshake() failed".to_string());
+            return Some(Finding::Broken(UpstreamError::Handshake));
+        };
         let words = match stage {
             Stage::Hello | Stage::Handshake | Stage::Early => {
                 match (self.link.ended_early(), self.link.broken()) {
