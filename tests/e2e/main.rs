@@ -9,6 +9,7 @@
 mod api;
 mod attacks;
 mod balance;
+mod cache;
 mod clients;
 mod differential;
 mod grpc;
@@ -19,6 +20,7 @@ mod harness;
 mod health;
 mod names;
 mod process;
+mod proxy_header;
 mod sinks;
 mod streams;
 mod tls;

@@ -411,6 +411,7 @@ impl ClientConn {
             }
             Reason::AuthDelay
             | Reason::LimitReq
+            | Reason::Cache
             | Reason::RateLimit
             | Reason::NameServer
             | Reason::HealthCheck

@@ -31,6 +31,8 @@ pub(crate) struct UpstreamConn {
     pub(crate) decoder: BodyDecoder,
     /// What is missing of a stream's announced body, in bytes.
     expected: Option<u64>,
+    /// It speaks for one client, and no other may use it (`proxy_protocol`).
+    pub(crate) exclusive: bool,
     /// Whether the present reply leaves the connection open.
     pub(crate) keep_alive: bool,
     /// Under what it was made, where that was with TLS.
@@ -49,6 +51,7 @@ impl UpstreamConn {
             decoder: BodyDecoder::Ended,
             expected: None,
             keep_alive: false,
+            exclusive: false,
             identity: None,
             protocol: Box::default(),
         }

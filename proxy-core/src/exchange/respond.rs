@@ -237,6 +237,12 @@ impl Exchange {
     ) {
         self.abandon_upstream(ctx);
         self.file.close(ctx);
+        if self.proxy.cache.is_some() {
+            if matches!(status.0, 502 | 504) {
+                self.remember_error(status, ctx);
+            }
+            self.leave_cache(ctx);
+        }
         if self.head_sent {
             self.reply.cut();
             self.stage = Stage::Reply;

@@ -45,6 +45,7 @@ files! {
     access
     auth_basic
     body_file
+    cache
     core
     errors
     fields

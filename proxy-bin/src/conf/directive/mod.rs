@@ -6,6 +6,7 @@
 //! several entries for different contexts (`server` in `http` and in `upstream`).
 
 mod access;
+mod cache;
 mod check;
 mod files;
 mod filter;
@@ -258,6 +259,7 @@ const TABLES: &[&[Entry]] = &[
     proxy::ENTRIES,
     grpc::ENTRIES,
     grpc_ssl::ENTRIES,
+    cache::ENTRIES,
     proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];

@@ -11,6 +11,7 @@ use proxy_core::config::{
 };
 use proxy_core::route::Regex;
 
+use super::cache::Caches;
 use super::limits::Zones;
 use super::logs::Logs;
 use super::resolve::Resolve;
@@ -73,6 +74,8 @@ pub struct Context<'e> {
     pub upstreams: Upstreams,
     /// Limit zones.
     pub zones: Zones,
+    /// The zones of caches.
+    pub caches: Caches,
     /// The resolvers, each that says the same once.
     pub resolvers: Vec<Arc<Resolver>>,
     /// A server's TLS settings could not be made.
@@ -99,6 +102,7 @@ impl<'e> Context<'e> {
             matches: HashMap::new(),
             upstreams: Upstreams::default(),
             zones: Zones::default(),
+            caches: Caches::default(),
             resolvers: Vec::new(),
             tls_failed: false,
             certificates: Vec::new(),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyHttpVersion, ProxyTls,
-    RealIp, RewriteLine, RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyHttpVersion, RealIp,
+    RewriteLine, RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 

@@ -373,6 +373,8 @@ pub(crate) fn handle_completion(id: ConnId, completion: Completion, ctx: &mut Co
             Completion::OpenFile { .. }
             | Completion::ReadFile { .. }
             | Completion::WriteFile { .. }
+            | Completion::RenameFile { .. }
+            | Completion::FreeSpace { .. }
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
