@@ -19,9 +19,11 @@ pub(super) fn request(
     scope: Option<&Scope<'_>>,
     places: &Places<'_>,
 ) -> Entry {
-    let set = scope.map(|scope| scope.in_force("proxy_set_header")).unwrap_or_default();
+    let grpc = set_by(scope, "grpc_pass");
+    let name = if grpc.is_some() { "grpc_set_header" } else { "proxy_set_header" };
+    let set = scope.map(|scope| scope.in_force(name)).unwrap_or_default();
     let entry = Entry::new("request", format!("to {address}"))
-        .at(set_by(scope, "proxy_pass").map(|item| places.of(item)))
+        .at(grpc.or_else(|| set_by(scope, "proxy_pass")).map(|item| places.of(item)))
         .with("address", address.to_string());
     with_bytes(entry, bytes, &set, true, places)
 }
