@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::command::IoError;
+use crate::fastcgi::Fault;
 use crate::http::Status;
 use crate::tls::verify::Verdict;
 
@@ -211,6 +212,8 @@ pub enum UpstreamError {
     Unasked,
     /// No server of the group is left to ask.
     NoLiveServers,
+    /// Something that only FastCGI, SCGI or uwsgi have is wrong.
+    Cgi(Fault),
 }
 
 impl UpstreamError {
@@ -219,6 +222,7 @@ impl UpstreamError {
     pub const fn status(self) -> Status {
         match self {
             Self::ConnectTimeout | Self::SendTimeout | Self::RecvTimeout => Status::GATEWAY_TIMEOUT,
+            Self::Cgi(Fault::RequestTooBig(_)) => Status::INTERNAL_SERVER_ERROR,
             Self::Connect(error) if error.errno == IoError::TIMED_OUT.errno => Status::GATEWAY_TIMEOUT,
             Self::Connect(_)
             | Self::Send(_)
@@ -229,6 +233,7 @@ impl UpstreamError {
             | Self::HeaderTooBig
             | Self::InvalidFraming
             | Self::Unasked
+            | Self::Cgi(_)
             | Self::NoLiveServers => Status::BAD_GATEWAY,
         }
     }
@@ -275,6 +280,7 @@ impl fmt::Display for UpstreamError {
                 f.write_str("upstream sent unsolicited data while reading response header from upstream")
             }
             Self::NoLiveServers => f.write_str("no live upstreams while connecting to upstream"),
+            Self::Cgi(fault) => write!(f, "{fault} while reading response header from upstream"),
         }
     }
 }

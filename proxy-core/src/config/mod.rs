@@ -12,6 +12,7 @@ mod defaults;
 mod endpoint;
 mod files;
 mod filter;
+mod gateway;
 mod limits;
 mod listen;
 mod location;
@@ -47,6 +48,7 @@ pub use core_settings::{
 pub use endpoint::{Endpoint, HTTP_PORT, port_number};
 pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
 pub use filter::{Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Types};
+pub use gateway::{Gateway, GatewayParam, GatewayProtocol, ScriptName};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };

@@ -135,6 +135,7 @@ impl Exchange {
         }
         let status = self.facts.reply.status;
         let own_reason = self.error_status.is_some();
+        let own_reason = own_reason || (head.reason.is_empty() && proxy.gateway.is_some());
         let own_reason = own_reason || self.proxy.ranges.part.is_some();
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
         let product = self.product(core, generation, ctx);

@@ -51,11 +51,13 @@ impl Exchange {
     /// Evaluates the URL, if it holds variables. Returns whether the exchange goes on.
     pub(super) fn evaluate_target(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&self.generation);
-        let Some(Proxy { target: Target::Dynamic(url), .. }) = self.proxy_settings(&generation) else {
+        let Some(Proxy { target: Target::Dynamic(url), gateway, .. }) = self.proxy_settings(&generation)
+        else {
             return true;
         };
         let url = self.evaluate(url, &generation, ctx);
-        match parse(&url) {
+        let parsed = if gateway.is_some() { parse_address(&url) } else { parse(&url) };
+        match parsed {
             Ok((endpoint, uri)) => {
                 let (host, port) = endpoint.proxy_host_and_port();
                 let target = DynamicTarget { host: boxed(host), port: boxed(port), uri };
@@ -99,6 +101,13 @@ impl Exchange {
         let endpoint = self.proxy.endpoint.clone()?;
         if let Some(group) = generation.group_of(&endpoint) {
             return Some(Rc::clone(group));
+        }
+        if let Endpoint::Host { host, port: None } = &endpoint
+            && self.proxy_settings(generation).is_some_and(|proxy| proxy.gateway.is_some())
+        {
+            self.log_error(Level::Error, &format_args!("no port in upstream \"{host}\""), ctx);
+            self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+            return None;
         }
         let authority = endpoint.authority().to_ascii_lowercase();
         let now = ctx.now.instant;
@@ -274,6 +283,19 @@ fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
         uri.insert(0, b'/');
     }
     Ok((endpoint, uri.into()))
+}
+
+/// What `fastcgi_pass` and its kin evaluate to: an address, or a group's name.
+///
+/// # Errors
+/// nginx's words for the error log.
+fn parse_address(text: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
+    let fail = |error| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(text));
+    let (endpoint, at) = Endpoint::split(text).map_err(fail)?;
+    if at < text.len() && !matches!(endpoint, Endpoint::Unix(_)) {
+        return Err(fail("invalid host"));
+    }
+    Ok((endpoint, Box::default()))
 }
 
 fn boxed(text: String) -> Box<[u8]> {

@@ -56,7 +56,7 @@ impl Exchange {
     fn read_heads(&mut self, link: &mut Link, ctx: &mut Context) {
         let mut interim = 0;
         while self.proxy.phase == Phase::Exchanging && self.stage == Stage::Proxy {
-            match self.read_head(ctx) {
+            match self.read_any_head(ctx) {
                 Ok(None) => break,
                 Ok(Some((head, meta))) if meta.upgraded && self.proxy.upgrade_asked => {
                     self.start_tunnel(head, meta, link, ctx);
@@ -93,7 +93,7 @@ impl Exchange {
         self.attempt_failed(error, link, ctx);
     }
 
-    fn read_head(
+    pub(super) fn read_head(
         &mut self,
         ctx: &mut Context,
     ) -> Result<Option<(ResponseHead, ResponseMeta)>, UpstreamError> {
@@ -126,7 +126,7 @@ impl Exchange {
     }
 
     /// The method that the upstream saw: it decides whether the reply has a body.
-    fn method_sent(&self) -> Method {
+    pub(super) fn method_sent(&self) -> Method {
         self.method
     }
 
@@ -263,7 +263,7 @@ impl Exchange {
             return self.end_of_reply(ctx);
         }
         match conn.ended_with() {
-            Some(None) if conn.decoder.ends_with_connection() => {
+            Some(None) if conn.ends_with_connection() => {
                 self.end_body(Chunk::empty(), ctx);
                 self.end_of_reply(ctx);
             }
@@ -306,7 +306,7 @@ impl Exchange {
             && self.filters.as_ref().is_none_or(|run| run.has_room())
         {
             let before = conn.link.inbox().len();
-            let decoded = conn.decoder.decode(conn.link.inbox())?;
+            let decoded = conn.decode()?;
             let used = (before - conn.link.inbox().len()) as u64;
             if let Some(attempt) = self.facts.tries.last_mut() {
                 attempt.bytes_received += used;
@@ -445,7 +445,7 @@ impl Carried {
 }
 
 /// How many fields an upstream's head may have.
-const FIELDS_MAX: usize = 1000;
+pub(super) const FIELDS_MAX: usize = 1000;
 
 /// How many interim replies may come before the final one.
 const INTERIM_MAX: usize = 32;
