@@ -10,6 +10,7 @@
 mod bytes;
 mod case;
 mod normal;
+mod programs;
 mod run;
 mod scripted;
 
@@ -47,6 +48,7 @@ files! {
     body_file
     core
     errors
+    fastcgi
     fields
     files
     filters
@@ -64,6 +66,7 @@ files! {
     realip
     redirects
     routing
+    scgi_uwsgi
     ssi
     status
     subrequests

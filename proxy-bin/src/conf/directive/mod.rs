@@ -9,6 +9,7 @@ mod access;
 mod check;
 mod files;
 mod filter;
+mod gateway;
 mod headers;
 mod http2;
 mod http_core;
@@ -36,6 +37,7 @@ use super::lower::access::AccessLevel;
 use super::lower::context::Call;
 use super::lower::core::CoreLevel;
 use super::lower::filter::FilterLevel;
+use super::lower::gateway::Family;
 use super::lower::level::Own;
 use super::lower::limits::LimitLevel;
 use super::lower::mirror::MirrorLevel;
@@ -97,6 +99,8 @@ pub enum Effect {
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
     Proxy(Store<ProxyLevel>),
+    /// FastCGI, SCGI or uwsgi.
+    Gateway(Family, Store<ProxyLevel>),
     /// Limits on requests and connections.
     Limit(Store<LimitLevel>),
     /// A group of servers.
@@ -215,6 +219,10 @@ impl Entry {
         self.effect(Effect::Proxy(store))
     }
 
+    const fn gateway(self, family: Family, store: Store<ProxyLevel>) -> Self {
+        self.effect(Effect::Gateway(family, store))
+    }
+
     const fn limit(self, store: Store<LimitLevel>) -> Self {
         self.effect(Effect::Limit(store))
     }
@@ -245,6 +253,10 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
+    gateway::FASTCGI,
+    gateway::SCGI,
+    gateway::UWSGI,
+    gateway::ENTRIES,
     tls::ENTRIES,
 ];
 

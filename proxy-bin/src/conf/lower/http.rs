@@ -18,6 +18,7 @@ use super::access::{self, AccessLevel};
 use super::context::{Call, Context, Place};
 use super::core::CoreLevel;
 use super::filter::FilterLevel;
+use super::gateway::Gateways;
 use super::level::{Level, OwnContent};
 use super::limits::LimitLevel;
 use super::listen::{self, Listen, Name};
@@ -105,6 +106,7 @@ struct Settings {
     filter_done: Option<Arc<Filters>>,
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
+    gateways: Gateways,
     limits: Arc<LimitLevel>,
     limits_done: Option<Arc<Limits>>,
     access: Arc<AccessLevel>,
@@ -263,6 +265,7 @@ impl Lower<'_, '_> {
             mirror,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
+            gateways: Gateways::top(level.gateways, self.cx),
             limits_done: limits.finish(),
             limits,
             access_done: access.finish(),
@@ -307,6 +310,7 @@ impl Lower<'_, '_> {
             settings.proxy_done = Arc::new(proxy.finish(self.cx));
             settings.proxy = Arc::new(proxy);
         }
+        settings.gateways.descend(&mut level.gateways, self.cx);
         if let Some(mut limits) = level.limits.take() {
             limits.inherit(&outer.limits);
             settings.limits_done = limits.finish();
@@ -480,6 +484,9 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
         None => Content::Files,
         Some(OwnContent::StubStatus) => Content::StubStatus,
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
+        Some(OwnContent::Gateway(family, pass)) => {
+            Content::Proxy(Arc::new(settings.gateways.proxy(*family, pass)))
+        }
         Some(OwnContent::Pass(pass)) => {
             Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass)))
         }
@@ -498,6 +505,7 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
         vetting: settings.vetting_done.clone(),
         limit_except: node.level.own.limit_except,
         content,
+        script: settings.gateways.script(),
         try_files: node.level.own.try_files,
         core: settings.core_done.clone(),
         limits: settings.limits_done.clone(),

@@ -6,6 +6,7 @@ use super::access::AccessLevel;
 use super::context::Call;
 use super::core::CoreLevel;
 use super::filter::FilterLevel;
+use super::gateway::{Family, GatewayLevels};
 use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
 use super::mirror::MirrorLevel;
@@ -27,6 +28,8 @@ pub struct Level {
     pub mirror: Option<MirrorLevel>,
     /// The proxy module, likewise.
     pub proxy: Option<ProxyLevel>,
+    /// FastCGI, SCGI and uwsgi, likewise.
+    pub gateways: GatewayLevels,
     /// Limits, likewise.
     pub limits: Option<LimitLevel>,
     /// Who may ask, likewise.
@@ -69,6 +72,8 @@ pub struct Own {
 pub enum OwnContent {
     /// `proxy_pass`
     Pass(Box<Pass>),
+    /// `fastcgi_pass`, `scgi_pass` or `uwsgi_pass`
+    Gateway(Family, Box<Pass>),
     /// `stub_status`
     StubStatus,
     /// `empty_gif`

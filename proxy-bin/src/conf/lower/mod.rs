@@ -15,6 +15,7 @@ pub mod core;
 pub mod error_page;
 pub mod files;
 pub mod filter;
+pub mod gateway;
 pub mod geo;
 pub mod http;
 pub mod http2;
