@@ -44,7 +44,7 @@ impl Family {
     }
 }
 
-/// The reply fields that these families hide unless told otherwise.
+/// The reply fields that these families hide unless told otherwise; uwsgi does not hide Status.
 pub const HIDDEN: &[&[u8]] = &[
     b"status",
     b"x-accel-expires",
@@ -304,5 +304,9 @@ pub fn cache(call: &mut Call<'_, '_>) -> Parsed<()> {
 /// What is hidden where nothing else is said.
 pub fn hidden(family: Family) -> HeaderSet {
     let names = if family == Family::Proxy { proxy_core::config::HIDDEN_BY_DEFAULT } else { HIDDEN };
-    HeaderSet::new(names.iter().copied())
+    let mut hidden = HeaderSet::new(names.iter().copied());
+    if family == Family::Uwsgi {
+        hidden.remove(b"status");
+    }
+    hidden
 }

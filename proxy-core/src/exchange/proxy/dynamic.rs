@@ -22,7 +22,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::Phase;
 use crate::command::{Address, Command, ConnId, Level, ResolveId};
-use crate::config::{Endpoint, HTTP_PORT, Proxy, Target};
+use crate::config::{Endpoint, GatewayProtocol, HTTP_PORT, Proxy, Target};
 use crate::conn::Link;
 use crate::conn::name_server::SharedResolver;
 use crate::dns::{Failure, Name, Subject};
@@ -56,7 +56,10 @@ impl Exchange {
             return true;
         };
         let url = self.evaluate(url, &generation, ctx);
-        let parsed = if gateway.is_some() { parse_address(&url) } else { parse(&url) };
+        let parsed = match gateway {
+            Some(gateway) => parse_address(&url, matches!(gateway.protocol, GatewayProtocol::Uwsgi { .. })),
+            None => parse(&url),
+        };
         match parsed {
             Ok((endpoint, uri)) => {
                 let (host, port) = endpoint.proxy_host_and_port();
@@ -289,8 +292,10 @@ fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
 ///
 /// # Errors
 /// nginx's words for the error log.
-fn parse_address(text: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
+fn parse_address(text: &[u8], uwsgi: bool) -> Result<(Endpoint, Box<[u8]>), String> {
     let fail = |error| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(text));
+    // Only `uwsgi_pass` takes a scheme.
+    let text = if uwsgi { text.strip_prefix(b"uwsgi://").unwrap_or(text) } else { text };
     let (endpoint, at) = Endpoint::split(text).map_err(fail)?;
     if at < text.len() && !matches!(endpoint, Endpoint::Unix(_)) {
         return Err(fail("invalid host"));

@@ -36,6 +36,9 @@ impl Exchange {
             BodyFraming::Chunked => BodyFraming::UntilClose,
             framing @ (BodyFraming::None | BodyFraming::Length(_) | BodyFraming::UntilClose) => framing,
         };
+        if self.meta.framing == BodyFraming::Chunked && self.body.is_complete() {
+            self.facts.request_body_bytes = Some(self.body.received_bytes());
+        }
         let mut pairs = core::mem::take(&mut ctx.scratch);
         let all_fit = self.write_params(&mut pairs, proxy, gateway, generation, ctx);
         let (begin, application) = match &gateway.protocol {
