@@ -147,6 +147,22 @@ fn golden_orphan(path: &Path) -> bool {
 }
 
 #[test]
+fn every_fuzz_target_can_be_built() {
+    // The fuzz project is outside of the workspace: nothing else reads its manifest here.
+    let manifest = read(&root().join("fuzz/Cargo.toml"));
+    let targets = files(&root().join("fuzz/fuzz_targets"));
+    let names = targets.iter().filter_map(|path| path.file_stem()?.to_str());
+    let block =
+        |name: &str| format!("[[bin]]\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\ntest = false\n");
+    report(
+        names
+            .filter(|name| !manifest.contains(&block(name)))
+            .map(|name| format!("fuzz/Cargo.toml: no target {name}")),
+    );
+    assert_eq!(manifest.matches("[[bin]]").count(), targets.len());
+}
+
+#[test]
 fn the_readme_has_a_true_map() {
     let path = root().join("README.md");
     // The README lands last; from then on its map is checked.

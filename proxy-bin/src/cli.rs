@@ -8,6 +8,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::explain::ask::Ask;
+use crate::upstream;
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -49,6 +52,17 @@ pub enum Action {
         /// `--json`
         json: bool,
     },
+    /// `ringgate explain`
+    Explain {
+        /// The configuration.
+        options: Options,
+        /// The request.
+        ask: Ask,
+        /// `--json`
+        json: bool,
+    },
+    /// `ringgate upstream`
+    Upstream(upstream::Request),
     /// `ringgate help`
     Help,
 }
@@ -209,12 +223,18 @@ fn invalid(word: &OsStr) -> String {
 
 fn subcommand(name: &OsStr, args: &[OsString]) -> Result<Action, String> {
     let (mut listen, mut to, mut print_config) = (Vec::new(), Vec::new(), false);
-    let known = ["demo", "proxy", "lint", "help"];
+    let known = ["demo", "proxy", "lint", "explain", "upstream", "help"];
     let Some(name) = known.into_iter().find(|known| name == *known) else {
         return Err(format!("{}; \"ringgate help\" lists the subcommands", invalid(name)));
     };
     if name == "lint" {
         return lint(args);
+    }
+    if name == "explain" {
+        return explain(args);
+    }
+    if name == "upstream" {
+        return Ok(upstream::parse(args)?.map_or(Action::Help, Action::Upstream));
     }
     let mut parser = lexopt::Parser::from_args(args);
     let text = |value: Result<OsString, lexopt::Error>| {
@@ -257,6 +277,43 @@ fn lint(args: &[OsString]) -> Result<Action, String> {
         }
     }
     Ok(Action::Lint { options, json })
+}
+
+fn explain(args: &[OsString]) -> Result<Action, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let (mut options, mut json) = (Options::default(), false);
+    let mut ask = Ask { answer: 200, ..Ask::default() };
+    let mut words = Vec::new();
+    let failed = |error: lexopt::Error| format!("explain: {error}");
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    while let Some(argument) = parser.next().map_err(failed)? {
+        match argument {
+            lexopt::Arg::Short('c') => options.conf = Some(parser.value().map_err(failed)?.into()),
+            lexopt::Arg::Short('p') => options.prefix = Some(parser.value().map_err(failed)?.into()),
+            lexopt::Arg::Short('g') => options.globals = Some(parser.value().map_err(failed)?),
+            lexopt::Arg::Short('H') => ask.headers.push(text(parser.value().map_err(failed)?)),
+            lexopt::Arg::Long("from") => {
+                let address = text(parser.value().map_err(failed)?);
+                ask.from = Some(Ask::address(&address).map_err(|error| format!("explain: {error}"))?);
+            }
+            lexopt::Arg::Long("data") => ask.data = Some(text(parser.value().map_err(failed)?)),
+            lexopt::Arg::Long("answer") => {
+                let status = text(parser.value().map_err(failed)?);
+                let known = status.parse().ok().filter(|status| (200..600).contains(status));
+                ask.answer = known.ok_or_else(|| format!("explain: \"{status}\" is no status"))?;
+            }
+            lexopt::Arg::Long("json") => json = true,
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Action::Help),
+            lexopt::Arg::Value(word) => words.push(text(word)),
+            lexopt::Arg::Long(_) | lexopt::Arg::Short(_) => return Err(failed(argument.unexpected())),
+        }
+    }
+    match <[String; 2]>::try_from(words) {
+        Ok([method, url]) => Ok(Action::Explain { options, ask: Ask { method, url, ..ask }, json }),
+        Err(_) => {
+            Err("explain: a method and a URL are needed: ringgate explain GET http://example.com/".into())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //!
 //! Read in this order: [`cli`] (what was asked) → [`paths`] (where things are) → [`conf`] (nginx.conf) → [`load`] and
 //! [`site`] (what a process needs of it) → [`run`] (from a loaded configuration to a serving process) → [`signal`] and
-//! [`reload`] (what happens to that process). [`lint`] only reads a configuration and gives advice. [`quick`] and [`demo`] need no configuration file: they write one and run
-//! it.
+//! [`reload`] (what happens to that process). [`lint`] only reads a configuration and gives advice; [`explain`] plays
+//! one request on it. [`quick`] and [`demo`] need no configuration file: they write one and run it.
 
 pub mod cli;
 pub mod conf;
 pub mod control;
 pub mod daemon;
 pub mod demo;
+pub mod explain;
 pub mod lint;
 pub mod load;
 pub mod paths;
@@ -23,6 +24,7 @@ pub mod signal;
 pub mod site;
 pub mod test;
 pub mod tls_files;
+pub mod upstream;
 pub mod version;
 
 use std::ffi::OsString;
@@ -51,6 +53,8 @@ pub fn main(args: &[OsString]) -> ExitCode {
         }
         Action::Test { options, dump, version } => test::test(&options, dump, version),
         Action::Lint { options, json } => lint::run(&options, json),
+        Action::Explain { options, ask, json } => explain::run(&options, &ask, json),
+        Action::Upstream(request) => upstream::run(&request),
         Action::Signal(options, signal) => send(&options, signal),
         Action::Serve(options) => {
             let source = ConfSource::from_options(&options);

@@ -30,6 +30,7 @@ pub struct ConfSource {
     temporary: (PathBuf, PathBuf),
     quick: bool,
     strict: bool,
+    resolve: Box<dyn Resolve>,
 }
 
 impl ConfSource {
@@ -47,6 +48,7 @@ impl ConfSource {
             temporary: (paths::CLIENT_BODY_TEMP.into(), paths::PROXY_TEMP.into()),
             quick: false,
             strict: false,
+            resolve: Box::new(System),
         }
     }
 
@@ -68,6 +70,12 @@ impl ConfSource {
     #[must_use]
     pub fn strict(self) -> Self {
         Self { strict: true, ..self }
+    }
+
+    /// Asks `resolve` about names instead of the system.
+    #[must_use]
+    pub fn resolving(self, resolve: Box<dyn Resolve>) -> Self {
+        Self { resolve, ..self }
     }
 
     /// The main configuration file.
@@ -116,7 +124,7 @@ impl Source for ConfSource {
             hostname: &hostname,
             generation,
             name_servers: &name_servers,
-            resolve: &System,
+            resolve: &*self.resolve,
         };
         let globals = self.globals.as_deref();
         let compiled = conf::compile(&*self.files, &self.main, globals, &environment);
@@ -159,7 +167,7 @@ fn name_standard_error(config: &mut Config) {
 }
 
 /// The system's resolver: it blocks, but nobody waits while a configuration is loaded.
-struct System;
+pub struct System;
 
 impl Resolve for System {
     fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {

@@ -120,6 +120,19 @@ ringgate: a reverse proxy that reads nginx.conf and runs it on io_uring.
   ringgate lint                   warn about what a configuration says that nobody means
       -c FILE, -p PREFIX, -g TEXT the configuration, as for ringgate -t
       --json                      the findings as a JSON list
+  ringgate explain METHOD URL     what would happen to this request, and which line says so; nothing is sent
+      -c FILE, -p PREFIX, -g TEXT the configuration, as for ringgate -t
+      -H 'NAME: VALUE'            a header field; may be repeated
+      --data BODY                 the body
+      --from ADDRESS              the client's address (default 127.0.0.1)
+      --answer STATUS             what every upstream answers (default 200)
+      --json                      the account as JSON
+  ringgate upstream [list]        the upstream groups of the running process, through its control API
+      show GROUP                  its servers and what is said of them
+      add GROUP ADDRESS [weight=N …], remove GROUP SERVER, set GROUP SERVER weight=N …
+      drain|down|up GROUP SERVER  a SERVER is an address or an id
+      --api URL|unix:PATH[:/LOC]  where `api` is (default http://127.0.0.1:8080/api)
+      --json                      the API's own answer
   ringgate help                   this text
 ";
 

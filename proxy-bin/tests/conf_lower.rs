@@ -68,7 +68,9 @@ fn proxy(config: &Config, pattern: &str) -> Arc<Proxy> {
     };
     match &config.locations.iter().find(of).unwrap().content {
         Content::Proxy(proxy) => proxy.clone(),
-        other @ (Content::Files | Content::StubStatus | Content::EmptyGif) => panic!("{pattern}: {other:?}"),
+        other @ (Content::Files | Content::StubStatus | Content::Api { .. } | Content::EmptyGif) => {
+            panic!("{pattern}: {other:?}")
+        }
     }
 }
 
@@ -227,8 +229,8 @@ fn servers_share_listeners_and_the_first_or_the_chosen_is_the_default() {
 #[test]
 fn variables_of_the_request_itself_can_be_set() {
     let config = http("server { set $args a=b; set $limit_rate 4k; set $Mine x; set $mine y; }");
-    let targets = config.servers[0].rewrite.iter().map(|op| {
-        let RewriteOp::Set { target, .. } = op else { panic!("{op:?}") };
+    let targets = config.servers[0].rewrite.iter().map(|line| {
+        let RewriteOp::Set { target, .. } = &line.op else { panic!("{line:?}") };
         *target
     });
     let mine = SetTarget::Slot(SlotId(0));
@@ -245,13 +247,14 @@ fn rewrite_directives_become_a_program() {
         RewriteOp::Set { target: SetTarget::Slot(SlotId(0)), .. },
         RewriteOp::If { condition, body, location },
         RewriteOp::Rewrite { drop_args, .. },
-    ] = &config.servers[0].rewrite[..]
+    ] = &config.servers[0].rewrite.iter().map(|line| &line.op).collect::<Vec<_>>()[..]
     else {
         panic!("{:?}", config.servers[0].rewrite)
     };
     assert!(matches!(condition, Condition::Equals { negated: false, .. }));
     assert!(*drop_args);
-    assert!(matches!(&body[..], [RewriteOp::Set { .. }, RewriteOp::Return { text: Some(url), .. }]
+    assert!(matches!(&body.iter().map(|line| &line.op).collect::<Vec<_>>()[..],
+        [RewriteOp::Set { .. }, RewriteOp::Return { text: Some(url), .. }]
         if text(url) == format!("/<{:?}>", Variable::Slot(SlotId(1)))));
     assert_eq!(config.location(*location).unwrap().kind, LocationKind::Implicit);
     assert_eq!(config.slots.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["a", "b", "word"]);
@@ -268,7 +271,7 @@ fn maps_know_each_other_in_any_order() {
     );
     let [a, b] = &config.maps[..] else { panic!() };
     assert_eq!(text(&a.source), format!("<{:?}>", Variable::Map(proxy_core::config::MapId(1))));
-    assert_eq!((text(&a.default), text(&b.default)), ("<Host>".into(), String::new()));
+    assert_eq!((text(&a.default.value), text(&b.default.value)), ("<Host>".into(), String::new()));
     assert!(a.exact.contains_key(b"plain".as_slice()) && a.exact.contains_key(b"y.test".as_slice()));
     assert_eq!(a.suffixes.iter().map(|(stem, _)| &**stem).collect::<Vec<_>>(), [b".x.test", b".y.test"]);
     assert_eq!(a.regexes.len(), 1);

@@ -517,6 +517,16 @@ pub enum Report {
         /// The text behind `PID#TID: `, connection number included, without a line end.
         message: Vec<u8>,
     },
+    /// What a file shall hold from now on (a group's `state`): replaced as a whole. An older one that comes late, by its
+    /// `serial`, is dropped.
+    Save {
+        /// The file. Absolute.
+        path: Arc<[u8]>,
+        /// Counts the contents of this file.
+        serial: u64,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
     /// The last connection is gone after a shutdown: the worker's thread may end.
     Drained,
 }

@@ -30,6 +30,8 @@ pub enum ClientError {
     DuplicateHost,
     /// A Host that cannot be one.
     InvalidHost,
+    /// Two of a field of which nginx takes one.
+    DuplicateHeader,
     /// Content-Length that is no number, or two that differ.
     InvalidContentLength,
     /// Content-Length and Transfer-Encoding together.
@@ -96,6 +98,7 @@ impl ClientError {
             | Self::MissingHost
             | Self::DuplicateHost
             | Self::InvalidHost
+            | Self::DuplicateHeader
             | Self::InvalidContentLength
             | Self::LengthAndCoding
             | Self::InvalidTransferEncoding
@@ -105,6 +108,20 @@ impl ClientError {
 }
 
 impl ClientError {
+    /// Whether it is the request line that is wrong: then there are no fields yet.
+    #[must_use]
+    pub const fn is_about_the_line(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidRequestLine
+                | Self::InvalidMethod
+                | Self::InvalidUri
+                | Self::InvalidVersion
+                | Self::Http09
+                | Self::UriTooLong
+        )
+    }
+
     /// What was being read then, in nginx's words; nothing where it may have been any part.
     const fn doing(self) -> &'static str {
         match self {
@@ -119,6 +136,7 @@ impl ClientError {
             | Self::MissingHost
             | Self::DuplicateHost
             | Self::InvalidHost
+            | Self::DuplicateHeader
             | Self::InvalidContentLength
             | Self::LengthAndCoding
             | Self::InvalidTransferEncoding
@@ -153,6 +171,7 @@ impl fmt::Display for ClientError {
             Self::MissingHost => "client sent HTTP/1.1 request without \"Host\" header",
             Self::DuplicateHost => "client sent duplicate host header",
             Self::InvalidHost => "client sent invalid host header",
+            Self::DuplicateHeader => "client sent duplicate header line",
             Self::InvalidContentLength => "client sent invalid \"Content-Length\" header",
             Self::LengthAndCoding => {
                 "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"

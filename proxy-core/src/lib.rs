@@ -38,5 +38,6 @@ pub mod slab;
 pub mod time;
 pub mod timer;
 pub mod tls;
+pub mod trace;
 pub mod upstream;
 pub mod worker;

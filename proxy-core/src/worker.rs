@@ -24,7 +24,8 @@ use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
 use crate::tls::Session;
-use crate::upstream::{names, watch};
+use crate::trace::Step;
+use crate::upstream::{health, names, watch};
 
 /// The whole proxy as one thread sees it: inputs are the `handle_` functions, outputs the `poll_` ones. After every
 /// input, poll each output until it has no more.
@@ -41,6 +42,7 @@ impl Worker {
         let generation = Rc::new(Generation::new(config, None, &shared, &mut secret, now.instant));
         let mut ctx = Context::new(generation, shared, pools, secret, now);
         watch::start(&mut ctx);
+        health::start(&mut ctx);
         Self { ctx }
     }
 
@@ -93,6 +95,7 @@ impl Worker {
         match completion {
             Completion::Connect { conn, .. } => match self.ctx.conns.get(conn.0) {
                 Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
                 _ => self.complete_upstream(conn, completion),
             },
             Completion::Recv { conn, .. } | Completion::Send { conn, .. } => {
@@ -102,6 +105,7 @@ impl Worker {
                     // It was to wait for its next request: whatever comes means that it is of no use any more.
                     Some(Conn::Idle(_)) => self.drop_idle(conn),
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                    Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Sub { .. } | Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
                 }
             }
@@ -284,6 +288,7 @@ impl Worker {
                         self.drop_idle(id);
                     }
                 }
+                Some(Conn::Probe(_)) => health::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Alarm(_)) => {
                     name_server::handle_alarm(id, &mut self.ctx);
                     self.deliver_resolved();
@@ -314,6 +319,7 @@ impl Worker {
         let new = Generation::new(config, Some(&old), &ctx.shared, &mut ctx.secret, now.instant);
         ctx.generation = Rc::new(new);
         watch::start(ctx);
+        health::start(ctx);
         let new = Rc::clone(&self.ctx.generation);
         for group in &old.groups {
             let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));
@@ -340,6 +346,7 @@ impl Worker {
         self.turn(now);
         self.ctx.draining = true;
         watch::stop(&mut self.ctx);
+        health::stop(&mut self.ctx);
         for group in self.ctx.generation.groups.clone() {
             let idle = group.borrow_mut().pool.drain();
             idle.into_iter().for_each(|id| close_idle(id, &mut self.ctx));
@@ -369,6 +376,17 @@ impl Worker {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.ctx.timers.next_deadline()
+    }
+
+    /// From now on decisions are noted, for [`take_trace`](Self::take_trace). A worker that serves does not do this.
+    pub fn start_trace(&mut self) {
+        self.ctx.trace = Some(Box::default());
+    }
+
+    /// What was decided since the last call.
+    #[must_use]
+    pub fn take_trace(&mut self) -> Vec<Step> {
+        self.ctx.trace.as_ref().map(|trace| trace.take()).unwrap_or_default()
     }
 
     /// Takes a written report's memory back.

@@ -67,7 +67,10 @@ fn entry_of(name: Vec<u8>, meta: &Metadata) -> DirectoryEntry {
 }
 
 /// Opens a file for reading, each part of its path by itself: none may be a link that `check` forbids.
-pub(crate) fn open_checked(path: &Path, check: SymlinkCheck) -> io::Result<StdFile> {
+///
+/// # Errors
+/// As `open`; `ELOOP` or `ENOTDIR` for a link.
+pub fn open_checked(path: &Path, check: SymlinkCheck) -> io::Result<StdFile> {
     let bytes = path.as_os_str().as_bytes();
     let (trusted, rest) = bytes.split_at_checked(check.from).unwrap_or((bytes, b""));
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -31,6 +31,7 @@ use crate::logfile::{Logs, Pending};
 use crate::ready::{self, Token, waker};
 use crate::ring::{Plane, Queues};
 use crate::runtime::Choice;
+use crate::state;
 use crate::table::Table;
 use crate::timer::Timer;
 
@@ -318,6 +319,13 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 }
                 Report::Error { log, level, message } => {
                     self.pending.logs().write_error_bytes(log, level, &message)
+                }
+                Report::Save { path, serial, bytes } => {
+                    if let Err(error) = state::save(&path, serial, &bytes) {
+                        let path = String::from_utf8_lossy(&path);
+                        let message = format!("state file \"{path}\" could not be written ({error})");
+                        self.pending.logs().write_error(0, Level::Error, &message);
+                    }
                 }
                 Report::Drained => self.drained = true,
             }

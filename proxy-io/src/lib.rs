@@ -39,11 +39,13 @@ mod ready;
 mod resolve;
 mod ring;
 mod runtime;
+mod state;
 mod syslog;
 mod table;
 mod thread;
 mod timer;
 
+pub use directory::open_checked;
 pub use engine::Engine;
 pub use fleet::{Crew, Fleet, worker_count};
 pub use listen::{BindError, Bound, bind};

@@ -134,7 +134,25 @@ fn check(block: &str, level: Level) -> Result<(), String> {
     fs::write(&conf, surround(&block, level, root)).unwrap();
     let mut command = Ringgate::command(&["-t", "-c", conf.to_str().unwrap(), "-p", root.to_str().unwrap()]);
     let said = command.output().unwrap();
-    if said.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said.stderr).into_owned()) }
+    if !said.status.success() {
+        return Err(String::from_utf8_lossy(&said.stderr).into_owned());
+    }
+    explains(&conf)
+}
+
+/// Whatever loads can be explained: a request meets a server and gets a reply, or its connection is closed.
+fn explains(conf: &Path) -> Result<(), String> {
+    for url in ["http://example.com/", "https://app.example.com/api/users?page=1"] {
+        let said =
+            Ringgate::command(&["explain", "-c", conf.to_str().unwrap(), "GET", url]).output().unwrap();
+        let (told, why) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        let answered = told.contains("\nreply ") && told.contains("\nserver ");
+        let no_socket = why.contains("nothing listens") || told.contains("tls        no connection");
+        if !answered && !no_socket {
+            return Err(format!("explain {url}: {told}{why}"));
+        }
+    }
+    Ok(())
 }
 
 /// The whole configuration: with the groups and zones that the block uses and does not define.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "the harness has one crate to be public to")]
 
+mod api;
 mod attacks;
 mod balance;
 mod clients;
@@ -13,8 +14,10 @@ mod differential;
 mod guides;
 mod h2;
 mod harness;
+mod health;
 mod names;
 mod process;
+mod programs;
 mod sinks;
 mod streams;
 mod tls;

@@ -125,7 +125,12 @@ impl World {
                 match self.worker.poll_report() {
                     None => return,
                     Some(Report::Access { lines, .. }) => self.worker.recycle(lines),
-                    Some(Report::AccessPath { .. } | Report::Error { .. } | Report::Drained) => {}
+                    Some(
+                        Report::AccessPath { .. }
+                        | Report::Error { .. }
+                        | Report::Save { .. }
+                        | Report::Drained,
+                    ) => {}
                 }
                 continue;
             };

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use proxy_core::command::{Address, Level};
 use proxy_core::config::{
-    AccessLog, Balance, BodyBuffering, ClientBody, Config, ConnectionLimit, ConnectionLimits, Content,
-    CoreSettings, ErrorLogFile, ErrorLogRef, Escape, Keepalive, LimitKind, LimitZone, Limits, LingeringClose,
-    Listener, Location, LocationId, LocationKind, LogFile, LogFormat, LogId, LogSink, LogTarget,
-    NextUpstream, Piece, Policy, Proxy, RequestLimit, RequestLimits, Server, SetHeader, SetHeaders, Template,
-    Upstream, UpstreamServer, Variable, ZoneId,
+    AccessLog, Balance, BodyBuffering, CheckKind, ClientBody, Config, ConnectionLimit, ConnectionLimits,
+    Content, CoreSettings, ErrorLogFile, ErrorLogRef, Escape, HealthCheck, Keepalive, LimitKind, LimitZone,
+    Limits, LingeringClose, Listener, Location, LocationId, LocationKind, LogFile, LogFormat, LogId, LogSink,
+    LogTarget, NextUpstream, Piece, Policy, Proxy, RequestLimit, RequestLimits, Server, ServerId, SetHeader,
+    SetHeaders, Template, Upstream, UpstreamServer, Variable, ZoneId,
 };
 use proxy_core::http::{HeaderId, Status};
 use proxy_core::route::{LocationTree, LocationTreeBuilder};
@@ -34,8 +34,19 @@ pub(crate) struct Site {
     pub(crate) body_buffer_bytes: usize,
     pub(crate) ignore_client_abort: bool,
     pub(crate) early_hints: bool,
+    /// Servers are checked, at a port of their own.
+    pub(crate) checks: Option<Checks>,
     /// Limits delay requests and slow replies down; none refuses any.
     pub(crate) limits: bool,
+}
+
+/// How a site's servers are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checks {
+    /// It only connects.
+    pub(crate) tcp: bool,
+    /// A connection serves several checks.
+    pub(crate) kept: bool,
 }
 
 /// The rate of a site with limits, in thousandths of a request per second and client.
@@ -48,6 +59,9 @@ const BURST: u64 = 1_000_000;
 
 /// Every timeout of a simulated site but the keep-alive ones.
 pub(crate) const TIMEOUT: Millis = Millis(2000);
+/// How often a server is checked, and where.
+pub(crate) const CHECK_INTERVAL: Millis = Millis(200);
+pub(crate) const CHECK_PORT: u16 = 8080;
 /// How long an idle connection lives, a client's or a pooled one.
 pub(crate) const KEEPALIVE: Millis = Millis(4000);
 /// The host that clients ask for.
@@ -84,7 +98,7 @@ impl Site {
             listeners: vec![Listener { address, ..Listener::default() }],
             servers: vec![server],
             locations: vec![root, proxied],
-            upstreams: vec![self.upstream()],
+            upstreams: vec![Upstream { checks: self.health_checks(), ..self.upstream() }],
             limit_zones: zones(),
             logs: vec![LogFile { sink: LogSink::Stderr, buffer_bytes: 0, flush: None, gzip_level: None }],
             error_logs: vec![ErrorLogFile { sink: LogSink::Stderr, level: Level::Info }],
@@ -149,6 +163,29 @@ impl Site {
         }
     }
 
+    fn health_checks(&self) -> Vec<Arc<HealthCheck>> {
+        let check = |checks: Checks| HealthCheck {
+            key: "check".into(),
+            server: ServerId(0),
+            location: LocationId(1),
+            proxy: Arc::new(self.proxy()),
+            kind: if checks.tcp {
+                CheckKind::Tcp
+            } else {
+                CheckKind::Http { uri: b"/health".as_slice().into(), conditions: None }
+            },
+            interval: CHECK_INTERVAL,
+            jitter: Millis(50),
+            fails: 1,
+            passes: 2,
+            mandatory: false,
+            persistent: false,
+            port: Some(CHECK_PORT),
+            keepalive_time: checks.kept.then_some(KEEPALIVE),
+        };
+        self.checks.map(check).map(Arc::new).into_iter().collect()
+    }
+
     fn upstream(&self) -> Upstream {
         let server = |(n, weight): (usize, &u32)| UpstreamServer {
             weight: *weight,
@@ -200,6 +237,17 @@ fn limits() -> Limits {
 /// The address of upstream server `n`.
 pub(crate) fn server_address(n: usize) -> Address {
     Address::Ip(([10, 0, 1, u8::try_from(n + 1).expect("few servers")], 80).into())
+}
+
+/// Where server `n` is checked.
+pub(crate) fn check_address(n: usize) -> Address {
+    match server_address(n) {
+        Address::Ip(mut address) => {
+            address.set_port(CHECK_PORT);
+            Address::Ip(address)
+        }
+        unix @ Address::Unix(_) => unix,
+    }
 }
 
 /// One line a request: `id=7 status=200 done=OK`.

@@ -13,6 +13,7 @@
     reason = "a wrong index in the simulator shall fail the run, loudly"
 )]
 
+mod checked;
 mod client;
 mod clock;
 mod config;

@@ -271,6 +271,7 @@ impl World {
         }
         while let Some(report) = self.worker.poll_report() {
             match report {
+                Report::Save { .. } => panic!("rule: nobody has a state to save"),
                 Report::Drained => self.drained = true,
                 Report::Error { level, message, .. } => {
                     assert!(level > proxy_core::command::Level::Alert, "{}", message.escape_ascii());

@@ -6,7 +6,7 @@
 use proxy_core::config::{Balance, LeastTime, Measure, RandomTwo};
 use proxy_core::time::Millis;
 
-use crate::config::Site;
+use crate::config::{Checks, Site};
 use crate::net::Weather;
 use crate::rng::Rng;
 use crate::sickness::{self, Sickness};
@@ -167,7 +167,9 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let mood = mood(&mut rng);
         // Not drawn, so that the seeds of before stay what they were.
-        let site = Site { limits: seed % 4 == 3, ..site(&mut rng, mood) };
+        let checks = Checks { tcp: seed.is_multiple_of(7), kept: seed.is_multiple_of(2) };
+        let site =
+            Site { limits: seed % 4 == 3, checks: (seed % 3 == 1).then_some(checks), ..site(&mut rng, mood) };
         let weather = Weather {
             delay_us_max: rng.pick(&[20, 1000, 20_000]),
             cut_percent: rng.pick(&[0, 20, 90]),
@@ -270,6 +272,7 @@ fn site(rng: &mut Rng, mood: Mood) -> Site {
         body_buffer_bytes: rng.pick(&[1024, 16_384, 131_072]),
         ignore_client_abort: rng.percent(15),
         early_hints: rng.percent(30),
+        checks: None,
         limits: false,
     }
 }

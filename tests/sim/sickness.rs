@@ -39,6 +39,16 @@ impl Sickness {
         }
     }
 
+    /// Whether nobody has got an answer from a server for so long.
+    pub(crate) fn is_gone_since(self, span_us: u64, now_us: u64) -> bool {
+        match self {
+            Self::From(from_us, until_us, Trouble::Dead | Trouble::Hangs) => {
+                (from_us.saturating_add(span_us)..until_us).contains(&now_us)
+            }
+            Self::Well | Self::From(..) | Self::Flaps(..) => false,
+        }
+    }
+
     fn draw(rng: &mut Rng) -> Self {
         let trouble = match rng.range(0, 9) {
             0..=3 => Trouble::Dead,

@@ -14,9 +14,10 @@ use proxy_core::config::Config;
 use proxy_core::time::Now;
 use proxy_core::worker::Pools;
 
+use crate::checked::Checked;
 use crate::client::Client;
 use crate::clock::{Clock, Event};
-use crate::config::server_address;
+use crate::config::{CHECK_INTERVAL, TIMEOUT, check_address, server_address};
 use crate::engine::Engine;
 use crate::files::Files;
 use crate::net::{ConnectOutcome, Net};
@@ -44,10 +45,16 @@ const TIMEOUTS_IN_A_ROW_MAX: usize = 1000;
 /// Lines about what happened, kept where a panic cannot take them along.
 pub(crate) type Trace = Option<Rc<RefCell<Vec<String>>>>;
 
+/// How long it takes at the most until a check has found out that nobody answers: it was just answered, waits for its
+/// connection and then for its reply.
+const CHECK_KNOWS_US: u64 = (CHECK_INTERVAL.0 + 2 * TIMEOUT.0 + 1000) * 1000;
+
 /// Who is at the far end of a link.
 enum Agent {
     Client(Client),
     Upstream(Upstream),
+    /// A server that an active check asks.
+    Checked(Checked),
     /// A connection attempt that has no peer yet, or never gets one.
     Nobody,
 }
@@ -119,23 +126,32 @@ impl<'a> World<'a> {
         if let Some(at_us) = self.plan.shutdown_us {
             self.clock.plan(at_us, Event::Shutdown);
         }
-        self.turn_until_idle();
+        self.turn_until(Self::is_over);
         if !self.shutdown {
             self.check_clients();
             self.clock.plan(0, Event::Shutdown);
-            self.turn_until_idle();
+            self.turn_until(|_| false);
         }
         self.check_end()
     }
 
-    fn turn_until_idle(&mut self) {
+    /// Turns until nothing is left to wait for, or `is_over` says so.
+    fn turn_until(&mut self, is_over: impl Fn(&Self) -> bool) {
         for _ in 0..TURNS_MAX {
-            if !self.turn() {
+            if is_over(self) || !self.turn() {
                 return;
             }
             self.check_bounds();
         }
         panic!("hang: {TURNS_MAX} turns; clients left: {}", self.clients_left());
+    }
+
+    /// Where servers are checked the worker never comes to rest: it is over when the clients are done.
+    fn is_over(&self) -> bool {
+        let done = |agent: &&Agent| matches!(agent, Agent::Client(client) if client.done);
+        self.plan.site.checks.is_some()
+            && !self.shutdown
+            && self.agents.iter().filter(done).count() == self.plan.clients.len()
     }
 
     /// One input and all its outputs; `false` when nothing is left to wait for.
@@ -238,6 +254,7 @@ impl<'a> World<'a> {
             Agent::Upstream(upstream) => {
                 upstream.step(&mut end, self.plan, &mut self.attempts, &mut self.rng);
             }
+            Agent::Checked(checked) => checked.step(&mut end, self.plan),
             Agent::Nobody => {}
         }
     }
@@ -266,14 +283,25 @@ impl<'a> World<'a> {
         let (net, files, clock) = (&mut self.net, &mut self.files, &mut self.clock);
         match command {
             Command::Connect { conn, address, .. } => {
-                let server = (0..self.plan.site.weights.len()).find(|n| server_address(*n) == address);
+                let servers = 0..self.plan.site.weights.len();
+                let own = |n: &usize| server_address(*n) == address;
+                let check = |n: &usize| self.plan.site.checks.is_some() && check_address(*n) == address;
+                let checked = servers.clone().find(check);
+                let server = servers.clone().find(own).or(checked);
                 let server =
                     server.unwrap_or_else(|| panic!("rule: a connection to {address}, which nobody named"));
+                if checked.is_none() && self.plan.site.checks.is_some() {
+                    let gone = self.plan.sickness[server].is_gone_since(CHECK_KNOWS_US, clock.now_us());
+                    let hidden = self.plan.site.checks.is_some_and(|checks| checks.tcp);
+                    assert!(!gone || hidden, "rule: a request to {address}, which a check has found dead");
+                }
                 let dead = self.plan.sickness[server].now(clock.now_us()) == Some(Trouble::Dead);
                 let outcome = connect_outcome(self.plan, dead, &mut self.rng);
                 let link = net.connect(conn, outcome, clock);
                 let accepted = outcome == ConnectOutcome::Accepted;
-                self.agents.push(if accepted {
+                self.agents.push(if accepted && checked.is_some() {
+                    Agent::Checked(Checked::new(server))
+                } else if accepted {
                     Agent::Upstream(Upstream::new(server))
                 } else {
                     Agent::Nobody
@@ -317,6 +345,7 @@ impl<'a> World<'a> {
                 let ours = level <= proxy_core::command::Level::Alert;
                 assert!(!ours || self.files.failed, "an alert: {}", message.escape_ascii());
             }
+            Report::Save { .. } => panic!("rule: nobody has a state to save"),
             Report::Drained => {
                 assert!(self.shutdown, "rule: Drained without a shutdown");
                 assert!(!self.drained, "rule: Drained twice");
@@ -342,7 +371,7 @@ impl<'a> World<'a> {
             Agent::Client(client) if !client.done => {
                 Some(format!("{} ({} replies)", client.number, client.replies()))
             }
-            Agent::Client(_) | Agent::Upstream(_) | Agent::Nobody => None,
+            Agent::Client(_) | Agent::Upstream(_) | Agent::Checked(_) | Agent::Nobody => None,
         });
         left.collect::<Vec<_>>().join(", ")
     }
@@ -366,7 +395,7 @@ impl<'a> World<'a> {
         assert_eq!(live(), (0, 0), "leak: blocks (small, large) are out when the worker is gone");
         let clients = agents.into_iter().filter_map(|agent| match agent {
             Agent::Client(client) => Some(client),
-            Agent::Upstream(_) | Agent::Nobody => None,
+            Agent::Upstream(_) | Agent::Checked(_) | Agent::Nobody => None,
         });
         Outcome {
             clients: clients.collect(),

@@ -438,6 +438,7 @@ impl Rig {
                 let ours = level <= Level::Alert && !self.trouble && !full;
                 assert!(!ours, "an alert: {}", message.escape_ascii());
             }
+            Report::Save { .. } => panic!("rule: nobody has a state to save"),
             Report::Drained => {
                 assert!(self.shutdown, "rule: Drained without a shutdown");
                 assert!(!core::mem::replace(&mut self.drained, true), "rule: Drained twice");

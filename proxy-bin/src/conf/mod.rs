@@ -12,6 +12,7 @@ pub mod include;
 pub mod lexer;
 pub mod lower;
 pub mod parser;
+pub mod scope;
 pub mod span;
 pub mod tree;
 pub mod value;

@@ -1,7 +1,7 @@
 //! Traps around the headers of a reply.
 
 use super::Finding;
-use super::scope::{Scope, first, names};
+use crate::conf::scope::{Scope, first, names};
 use crate::conf::tree::Directive;
 
 /// Variables that hold decoded text of the client: a line end in it ends the header.

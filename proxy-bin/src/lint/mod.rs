@@ -4,12 +4,11 @@
 //! forged, a slash too few. A rule looks at the tree of directives as it is written, so that it also speaks about what
 //! ringgate itself would refuse. Each finding has a place, the name of its rule and a remedy.
 //!
-//! [`scope`] knows what holds at a place; the rules stand in [`proxying`], [`headers`] and [`trust`], one function
+//! [`scope`](crate::conf::scope) knows what holds at a place; the rules stand in [`proxying`], [`headers`] and [`trust`], one function
 //! each.
 
 mod headers;
 mod proxying;
-mod scope;
 mod trust;
 
 use std::io::IsTerminal;
@@ -19,11 +18,11 @@ use crate::cli::Options;
 use crate::conf::diagnostic::{self, Diagnostic, has_errors};
 use crate::conf::directive;
 use crate::conf::include::Loaded;
+use crate::conf::scope::{self, Scope};
 use crate::conf::span::{Sources, Span};
 use crate::conf::tree::Directive;
 use crate::say;
 use crate::site::ConfSource;
-use scope::Scope;
 
 /// One trap that the configuration steps into.
 #[derive(Debug)]

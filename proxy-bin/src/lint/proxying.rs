@@ -3,7 +3,7 @@
 use proxy_core::route::Regex;
 
 use super::Finding;
-use super::scope::{Scope, first, names, prefix_of, second};
+use crate::conf::scope::{Scope, first, names, prefix_of, second};
 use crate::conf::tree::Directive;
 use crate::conf::value;
 

@@ -1,7 +1,7 @@
 //! Traps that let a client reach or claim what it should not.
 
 use super::Finding;
-use super::scope::{Scope, first, second};
+use crate::conf::scope::{Scope, first, second};
 
 /// `location /files { alias /srv/files/; }`: "/files../secret" leaves the directory.
 pub(super) fn alias_traversal(scope: &Scope<'_>, findings: &mut Vec<Finding>) {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::{
-    Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Mirrors, Proxy, RealIp, RewriteOp,
+    Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Mirrors, Proxy, RealIp, RewriteLine,
     ScriptName, Template, Vetting,
 };
 
@@ -15,6 +15,8 @@ pub struct Origin {
     pub file: Arc<str>,
     /// The line, from 1.
     pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
 }
 
 /// One `location` block, or another level that a request may be handled at.
@@ -29,7 +31,7 @@ pub struct Location {
     /// A prefix location that ends in a slash and is proxied: `/name` is redirected to `/name/` with 301.
     pub auto_redirect: bool,
     /// The rewrite directives of this level, in order.
-    pub rewrite: Box<[RewriteOp]>,
+    pub rewrite: Box<[RewriteLine]>,
     /// What the access phase asks; none where it asks nothing.
     pub access: Option<Arc<Access>>,
     /// Whose word is taken for who the client is.
@@ -108,6 +110,11 @@ pub enum Content {
     Proxy(Arc<Proxy>),
     /// `stub_status`
     StubStatus,
+    /// `api`
+    Api {
+        /// Whether it may change anything (`write=on`).
+        write: bool,
+    },
     /// `empty_gif`
     EmptyGif,
 }

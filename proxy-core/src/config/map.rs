@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
-use super::Template;
+use super::{Origin, Template};
 use crate::route::Regex;
 
 /// One `map` block. Looked up in this order: exact strings, host-name masks, regexes in order, the default.
@@ -32,4 +32,10 @@ pub struct Map {
 }
 
 /// A map's resulting value.
-pub type MapValue = Template;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MapValue {
+    /// The value.
+    pub value: Template,
+    /// Where its line stands.
+    pub origin: Origin,
+}

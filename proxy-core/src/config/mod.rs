@@ -13,6 +13,7 @@ mod endpoint;
 mod files;
 mod filter;
 mod gateway;
+mod health;
 mod limits;
 mod listen;
 mod location;
@@ -49,6 +50,7 @@ pub use endpoint::{Endpoint, HTTP_PORT, port_number};
 pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
 pub use filter::{Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Types};
 pub use gateway::{Gateway, GatewayParam, GatewayProtocol, ScriptName};
+pub use health::{BodyCondition, CheckKind, HeaderCondition, HeaderTest, HealthCheck, Match, StatusSet};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,
 };
@@ -63,7 +65,7 @@ pub use proxy::{
     UpgradePolicy,
 };
 pub use resolver::Resolver;
-pub use rewrite::{Condition, FileTest, Flag, RewriteOp, SetTarget};
+pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
 pub use tls::{ClientVerify, TlsServer};

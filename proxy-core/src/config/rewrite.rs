@@ -2,9 +2,18 @@
 
 use alloc::boxed::Box;
 
-use super::{LocationId, SlotId, Template};
+use super::{LocationId, Origin, SlotId, Template};
 use crate::http::Status;
 use crate::route::Regex;
+
+/// A directive with its place.
+#[derive(Debug)]
+pub struct RewriteLine {
+    /// The directive.
+    pub op: RewriteOp,
+    /// Where it stands.
+    pub origin: Origin,
+}
 
 /// One directive of the rewrite module.
 #[derive(Debug)]
@@ -39,7 +48,7 @@ pub enum RewriteOp {
         /// The test.
         condition: Condition,
         /// The directives inside.
-        body: Box<[Self]>,
+        body: Box<[RewriteLine]>,
         /// The block's own level: handles the request from here on when the test holds.
         location: LocationId,
     },

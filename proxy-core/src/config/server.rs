@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{LocationId, Origin, RewriteOp, TlsServer};
+use super::{LocationId, Origin, RewriteLine, TlsServer};
 use crate::route::LocationTree;
 use crate::time::Millis;
 
@@ -20,7 +20,7 @@ pub struct Server {
     /// The named locations (`@name`, without the at sign).
     pub named: Vec<(Box<[u8]>, LocationId)>,
     /// The server-level rewrite directives.
-    pub rewrite: Box<[RewriteOp]>,
+    pub rewrite: Box<[RewriteLine]>,
     /// `client_header_timeout`
     pub client_header_timeout: Millis,
     /// `client_header_buffer_size` in bytes.

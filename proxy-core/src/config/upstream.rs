@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{ResolverId, Template};
+use super::{HealthCheck, ResolverId, Template};
 use crate::command::Address;
 use crate::time::Millis;
 
@@ -24,6 +24,12 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// The `server` lines whose names are looked up at run time.
     pub names: Vec<Arc<UpstreamName>>,
+    /// `zone`: its name.
+    pub zone: Option<Box<str>>,
+    /// `state`: the file that its servers are kept in.
+    pub state: Option<Arc<[u8]>>,
+    /// The active checks of its servers.
+    pub checks: Vec<Arc<HealthCheck>>,
     /// `keepalive`: idle connections that each worker keeps; 0 keeps none.
     pub keepalive: usize,
     /// `keepalive_requests`

@@ -23,11 +23,11 @@ use crate::error::ClientError;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::phases::find_server;
 use crate::exchange::{ConnFacts, Ending, Exchange, Stage};
-use crate::h1::{HeadLimits, Parsed, parse_request};
+use crate::h1::{HeadLimits, Parsed, parse_request, refused_head};
 use crate::h2::conn::Http2;
 use crate::h2::frame::PREFACE;
 use crate::http::framing::request_framing;
-use crate::http::{RequestHead, Span};
+use crate::http::{HeaderId, Host, RequestHead};
 use crate::route;
 use crate::time::Instant;
 use crate::timer::Reason;
@@ -238,12 +238,13 @@ impl ClientConn {
         generation: &Rc<Generation>,
         ctx: &mut Context,
     ) {
-        let head = RequestHead { bytes: bytes.clone(), line: first_line(bytes), ..RequestHead::default() };
+        let default = self.default_server_id(generation);
+        let fields_max = generation.config.server(default).map_or(0, |server| server.headers_max);
+        let head = refused_head(bytes, error, fields_max);
         let mut exchange = self.new_exchange(head, generation, ctx);
         exchange.facts.request_length = bytes.len() as u64;
         exchange.keep_alive = false;
-        let default = self.default_server_id(generation);
-        find_server(&mut exchange, generation, default);
+        recognise(&mut exchange, generation, default);
         self.enter(exchange, ctx);
         if let Some(exchange) = &mut self.exchange {
             if matches!(error, ClientError::Closed | ClientError::Timeout) {
@@ -295,6 +296,7 @@ impl ClientConn {
             ctx.publish_tally();
         }
         self.protected_until = None;
+        exchange.note_server(ctx);
         self.state = State::Exchanging;
         self.exchange = Some(exchange);
     }
@@ -411,6 +413,7 @@ impl ClientConn {
             | Reason::LimitReq
             | Reason::RateLimit
             | Reason::NameServer
+            | Reason::HealthCheck
             | Reason::UpstreamConnect
             | Reason::UpstreamSend
             | Reason::UpstreamRead
@@ -479,7 +482,13 @@ pub(crate) fn prepare(
         conn.tls.as_ref().and_then(|tls| tls.server_in(generation, Some(conn.listener.0 as usize)));
     let nameless = negotiated.unwrap_or(default);
     find_server(exchange, generation, nameless);
-    let meta = request_framing(&exchange.facts.head)?;
+    let meta = match request_framing(&exchange.facts.head) {
+        Ok(meta) => meta,
+        Err(error) => {
+            recognise(exchange, generation, nameless);
+            return Err(error);
+        }
+    };
     let default = if meta.host.is_some() { default } else { nameless };
     if let Some(host) = &meta.host {
         exchange.facts.host = host.name.clone();
@@ -495,6 +504,24 @@ pub(crate) fn prepare(
         exchange.facts.check_tls(generation)?;
     }
     Ok(())
+}
+
+/// A request with a fault is answered and logged by the server that it asked for, with as much of its URI as can be told,
+/// as in nginx.
+#[cold]
+fn recognise(exchange: &mut Exchange, generation: &Generation, default: ServerId) {
+    let head = &exchange.facts.head;
+    let named = head.fields.iter().find(|field| field.id == HeaderId::Host);
+    if let Some(host) = named.and_then(|field| Host::parse(&head.bytes, field.value)) {
+        exchange.facts.host = host.name;
+        exchange.facts.request_port = host.port;
+    }
+    find_server(exchange, generation, default);
+    let merge = generation.config.server(exchange.facts.server).is_none_or(|server| server.merge_slashes);
+    let target = exchange.facts.head.bytes.slice(exchange.facts.head.target.range());
+    if let Ok(target) = route::normalise(&target, merge) {
+        exchange.facts.set_target(target);
+    }
 }
 
 /// The server for names that no other one has.
@@ -519,12 +546,4 @@ pub(crate) const fn head_limits(server: &Server) -> HeadLimits {
 fn settings(last: Option<&(Rc<Generation>, crate::config::LocationId)>) -> Option<&CoreSettings> {
     let (generation, location) = last?;
     generation.config.location(*location).map(|location| &*location.core)
-}
-
-/// The first line of what came, for the log, without its end.
-fn first_line(bytes: &Chunk) -> Span {
-    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
-    let rest = bytes.get(start..).unwrap_or_default();
-    let len = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-    Span { start: u32::try_from(start).unwrap_or(0), len: u32::try_from(len).unwrap_or(0) }
 }

@@ -16,7 +16,7 @@ use crate::dns::{Action, Failure, Resolved, Resolver, Secret, Subject, WireId};
 use crate::exchange::context::{Conn, Context};
 use crate::time::Millis;
 use crate::timer::{Deadline, Reason};
-use crate::upstream::watch;
+use crate::upstream::{health, watch};
 
 /// A resolver of this worker, shared by all that ask it.
 pub(crate) type SharedResolver = Rc<ResolverSeat>;
@@ -51,6 +51,8 @@ pub(crate) enum Ring {
     Resolver(SharedResolver),
     /// The names of upstream groups.
     Watches,
+    /// Active checks.
+    Checks,
 }
 
 impl ResolverSeat {
@@ -163,6 +165,7 @@ impl Conn {
             | Self::Working { .. }
             | Self::Sub { .. }
             | Self::Idle(_)
+            | Self::Probe(_)
             | Self::Alarm(_) => None,
         }
     }
@@ -173,7 +176,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
     let busy = ctx.conns.iter().filter_map(|(_, conn)| match conn {
         Conn::Alarm(alarm) => match &alarm.ring {
             Ring::Resolver(resolver) => Some(Rc::clone(resolver)),
-            Ring::Watches => None,
+            Ring::Watches | Ring::Checks => None,
         },
         Conn::Client(_)
         | Conn::Driven
@@ -181,6 +184,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
         | Conn::Working { .. }
         | Conn::Sub { .. }
         | Conn::Idle(_)
+        | Conn::Probe(_)
         | Conn::NameServer(_) => None,
     });
     let busy: Vec<_> = busy.collect();
@@ -243,5 +247,6 @@ pub(crate) fn handle_alarm(id: ConnId, ctx: &mut Context) {
             resolver.obey(ctx);
         }
         Ring::Watches => watch::handle_alarm(ctx),
+        Ring::Checks => health::handle_alarm(ctx),
     }
 }

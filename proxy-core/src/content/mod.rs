@@ -4,6 +4,7 @@
 //! [`path`] makes; [`serve`] sends what was found, as [`conditional`] and [`range`] cut it; [`listing`] looks into
 //! directories, and [`autoindex`] has the pages that show them; [`pages`] has nginx's own.
 
+mod api;
 mod autoindex;
 pub(crate) mod conditional;
 pub(crate) mod files;

@@ -25,6 +25,7 @@ use crate::conn::Link;
 use crate::http::Status;
 use crate::time::Instant;
 use crate::timer::Reason;
+use crate::trace::{AccessCheck, AccessOutcome, Step};
 
 /// How far the access phase is.
 #[derive(Debug, Default)]
@@ -97,6 +98,7 @@ impl Exchange {
                 Check::Request => self.check_request(access, link, ctx),
                 Check::Done => Verdict::Declined,
             };
+            self.note_verdict(verdict, ctx);
             if !self.weigh(verdict, access, generation, link, ctx) {
                 return;
             }
@@ -111,9 +113,29 @@ impl Exchange {
             return self.after_access(&generation, link, ctx);
         };
         self.stage = Stage::Phases;
+        self.note_verdict(verdict, ctx);
         if self.weigh(verdict, access, &generation, link, ctx) {
             self.ask_checks(access, &generation, link, ctx);
         }
+    }
+
+    fn note_verdict(&self, verdict: Verdict, ctx: &Context) {
+        let check = match self.access.check {
+            Check::Address => AccessCheck::Address,
+            Check::Password => AccessCheck::Password,
+            Check::Request => AccessCheck::Request,
+            Check::Done => return,
+        };
+        ctx.note(|| {
+            let verdict = match verdict {
+                Verdict::Declined => AccessOutcome::Declined,
+                Verdict::Allowed => AccessOutcome::Allowed,
+                Verdict::Denied(status) => AccessOutcome::Denied(status),
+                Verdict::Pending => AccessOutcome::Pending,
+            };
+            let (client, location) = (self.facts.conn.peer.client.clone(), self.facts.location);
+            Step::Access { check, client, verdict, location }
+        });
     }
 
     /// Draws the consequence of a verdict. Returns whether the next check is to be asked.

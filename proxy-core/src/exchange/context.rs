@@ -28,7 +28,10 @@ use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
 use crate::time::{Instant, Now};
 use crate::timer::Wheel;
+use crate::trace::{Step, Tracing};
 use crate::upstream::Group;
+use crate::upstream::health::Checks;
+use crate::upstream::health::probe::Probe;
 use crate::upstream::names::Names;
 use crate::upstream::watch::Watches;
 
@@ -66,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) names: Names,
     /// The names of upstream groups.
     pub(crate) watches: Watches,
+    /// The active checks.
+    pub(crate) checks: Checks,
     /// Lookups that have ended, for whoever asked.
     pub(crate) resolved: VecDeque<(ResolveId, Result<Resolved, Failure>)>,
     /// Makes what nobody may guess.
@@ -99,6 +104,8 @@ pub(crate) struct Context {
     spare_fields: Vec<Vec<Field>>,
     /// For a single value under construction; empty between uses.
     pub(crate) value: Vec<u8>,
+    /// Where decisions are noted; none unless somebody asked for them.
+    pub(crate) trace: Tracing,
 }
 
 /// What a turn adds to the process's counters, once for all of it.
@@ -208,6 +215,8 @@ pub(crate) enum Conn {
     Sub { root: ConnId },
     /// An upstream's connection that waits in its pool.
     Idle(Box<UpstreamConn>),
+    /// An active check's connection to a server.
+    Probe(Box<Probe>),
     /// A resolver's connection.
     NameServer(Box<NameServerConn>),
     /// A resolver's timer: a key without a connection.
@@ -256,6 +265,7 @@ impl Context {
             verified: Verified::new(secret.draw()),
             names: Names::default(),
             watches: Watches::default(),
+            checks: Checks::new(shared.next_worker()),
             resolved: VecDeque::new(),
             secret,
             shared,
@@ -276,17 +286,25 @@ impl Context {
             fields: Vec::new(),
             spare_fields: Vec::new(),
             value: Vec::new(),
+            trace: None,
+        }
+    }
+
+    /// Notes a decision, if anybody wants to know.
+    pub(crate) fn note(&self, step: impl FnOnce() -> Step) {
+        if let Some(trace) = &self.trace {
+            trace.push(step());
         }
     }
 
     /// What a template may look at besides its exchange.
     pub(crate) fn env<'a>(&'a self, generation: &'a Generation) -> Env<'a> {
-        Env { config: &generation.config, shared: &self.shared, now: self.now }
+        Env { config: &generation.config, shared: &self.shared, now: self.now, trace: self.trace.as_deref() }
     }
 
     /// Writes a line to an access log, if its condition holds.
     pub(crate) fn log_access(&mut self, log: &AccessLog, facts: &Facts, generation: &Generation) {
-        let env = Env { config: &generation.config, shared: &self.shared, now: self.now };
+        let env = Env { config: &generation.config, shared: &self.shared, now: self.now, trace: None };
         if let Some(condition) = &log.condition {
             let mut value = core::mem::take(&mut self.value);
             value.clear();
@@ -372,6 +390,7 @@ impl Context {
             | Conn::Working { .. }
             | Conn::Sub { .. }
             | Conn::Idle(_)
+            | Conn::Probe(_)
             | Conn::NameServer(_)
             | Conn::Alarm(_) => None,
         });

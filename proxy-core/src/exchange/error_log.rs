@@ -9,11 +9,13 @@ use super::Exchange;
 use super::context::Context;
 use crate::command::{Level, Report};
 use crate::log::error_line;
+use crate::trace::Step;
 
 impl Exchange {
     /// Writes `message` with all that is known of this exchange to the error logs of its location that want `level`.
     pub(crate) fn log_error(&self, level: Level, message: &dyn Display, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
+        ctx.note(|| Step::Message { level, text: format!("{message}").into_bytes() });
         let Some(core) = self.core(&generation) else { return };
         for log in core.error_logs.iter().filter(|log| level <= log.level) {
             let text = format!("{message}");

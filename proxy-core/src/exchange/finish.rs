@@ -9,6 +9,7 @@ use super::{Ending, Exchange, Stage};
 use crate::command::Room;
 use crate::conn::Link;
 use crate::timer::Reason;
+use crate::trace::Step;
 
 impl Exchange {
     /// Ends the reply when all of it is sent, and watches the clock while it is not.
@@ -89,6 +90,9 @@ impl Exchange {
         let head_bytes = link.overhead_bytes().unwrap_or(self.head_bytes);
         self.facts.reply.body_bytes_sent = sent.saturating_sub(head_bytes);
         self.drop_filters(ctx);
+        if !self.is_sub() {
+            ctx.note(|| Step::Ended { status: self.facts.reply.status, location: self.facts.location });
+        }
         self.write_access_logs(ctx);
         self.admissions.clear();
         self.body_read = self.body.is_complete();

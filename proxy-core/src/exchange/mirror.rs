@@ -22,7 +22,7 @@ impl Exchange {
         if mirrors.request_body && self.body.mode() == Mode::Untouched {
             self.want_request_body(Mode::Buffer, link, ctx);
             if !self.body.is_complete() {
-                self.gathers_for_mirrors = true;
+                self.gathers_for_content = true;
                 self.stage = Stage::Gather;
                 self.set_body_deadline(link, ctx);
                 return false;

@@ -130,8 +130,8 @@ pub(crate) struct Exchange {
     pub(crate) subs_left: u8,
     /// Whether the location's mirrors were begun.
     pub(crate) mirrored: bool,
-    /// Whether the request's body is waited for on their account.
-    pub(crate) gathers_for_mirrors: bool,
+    /// Whether the request's body is waited for by mirrors or by content that is made here.
+    pub(crate) gathers_for_content: bool,
     /// An index or a candidate of `try_files` was appended to the URI and belongs behind a regex location's `alias`.
     pub(crate) add_uri_to_alias: bool,
     /// `add_trailer` has something for this reply.
@@ -233,7 +233,7 @@ impl Exchange {
             subs: None,
             subs_left: SUBREQUESTS_MAX,
             mirrored: false,
-            gathers_for_mirrors: false,
+            gathers_for_content: false,
             add_uri_to_alias: false,
             adds_trailers: false,
             internal: false,
@@ -346,7 +346,7 @@ impl Exchange {
         } else if self.body.is_gathered() {
             link.deadline.clear();
             self.facts.request_body_file = self.body.file_name().cloned();
-            if core::mem::take(&mut self.gathers_for_mirrors) {
+            if core::mem::take(&mut self.gathers_for_content) {
                 self.stage = Stage::Phases;
                 return self.run_content(link, ctx);
             }
@@ -432,7 +432,7 @@ impl Exchange {
     pub(crate) fn proxy_settings<'a>(&self, generation: &'a Generation) -> Option<&'a Proxy> {
         match &self.location(generation)?.content {
             Content::Proxy(proxy) => Some(proxy),
-            Content::Files | Content::StubStatus | Content::EmptyGif => None,
+            Content::Files | Content::StubStatus | Content::Api { .. } | Content::EmptyGif => None,
         }
     }
 

@@ -8,15 +8,17 @@
 
 use alloc::rc::Rc;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::context::{Context, Generation};
 use super::request_body::Mode;
 use super::{Exchange, Stage};
 use crate::command::Level;
-use crate::config::{Content, Gateway, LocationId, ServerId};
+use crate::config::{Content, Gateway, LocationId, ServerId, Variable};
 use crate::conn::Link;
 use crate::error::ClientError;
 use crate::http::{BodyFraming, Status};
+use crate::trace::{NamedBy, Step};
 
 impl Exchange {
     /// Runs the phases from the server's rewrite directives on.
@@ -24,7 +26,7 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         self.enter_server_level(&generation);
         if !self.internal {
-            self.find_real_ip(&generation);
+            self.find_real_ip(&generation, ctx);
         }
         self.facts.valid_location = true;
         self.rewrite_server(&generation, link, ctx);
@@ -42,11 +44,25 @@ impl Exchange {
     pub(crate) fn find_location(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         let Some(server) = generation.config.server(self.facts.server) else { return };
         let env = ctx.env(generation);
-        let found = server.tree.find_where(&self.facts.uri, &mut |variable| {
-            let mut value = alloc::vec::Vec::new();
+        let mut holds = |variable: &Variable| {
+            let mut value = Vec::new();
             self.facts.value(variable, &env, &mut value);
             !value.is_empty() && value != b"0"
-        });
+        };
+        let found = match &ctx.trace {
+            None => server.tree.find_where(&self.facts.uri, &mut holds),
+            Some(trace) => {
+                let mut considered = Vec::new();
+                let found = server.tree.find_watched(&self.facts.uri, &mut holds, &mut considered);
+                trace.push(Step::Location {
+                    uri: self.facts.uri.to_vec(),
+                    considered,
+                    location: found.location.unwrap_or(server.root),
+                    add_slash: found.add_slash.is_some(),
+                });
+                found
+            }
+        };
         self.facts.location = found.location.unwrap_or(server.root);
         self.facts.found = self.facts.location;
         if found.add_slash.is_some() {
@@ -97,7 +113,7 @@ impl Exchange {
 
     /// The rewrite directives have had their say: the limits, then the access phase.
     pub(crate) fn after_rewrite(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
-        self.find_real_ip(generation);
+        self.find_real_ip(generation, ctx);
         if self.run_preaccess(generation, link, ctx) {
             self.begin_access(generation, link, ctx);
         }
@@ -117,6 +133,7 @@ impl Exchange {
     pub(crate) fn run_content(&mut self, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         let Some(location) = self.location(&generation) else { return };
+        ctx.note(|| Step::Content { location: self.facts.location, uri: self.facts.uri.to_vec() });
         if let Some(mirrors) = &location.mirrors
             && !self.mirror(mirrors, link, ctx)
         {
@@ -133,6 +150,7 @@ impl Exchange {
                 self.start_proxy(buffer, link, ctx);
             }
             Content::StubStatus => self.respond_stub_status(link, ctx),
+            Content::Api { write } => self.respond_api(*write, link, ctx),
             Content::EmptyGif => self.respond_empty_gif(link, ctx),
             Content::Files => self.start_files(link, ctx),
         }
@@ -164,6 +182,7 @@ impl Exchange {
             self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
             return;
         }
+        ctx.note(|| Step::Redirect { uri: self.present_target() });
         self.redirects_left -= 1;
         self.mirrored = false;
         self.internal = true;
@@ -172,6 +191,22 @@ impl Exchange {
         self.forget_attempts(ctx);
         self.stage = Stage::Phases;
         self.run_phases(link, ctx);
+    }
+
+    /// The present URI with its arguments, for a trace.
+    fn present_target(&self) -> Vec<u8> {
+        let mark: &[u8] = if self.facts.args.is_empty() { b"" } else { b"?" };
+        [&self.facts.uri, mark, &self.facts.args].concat()
+    }
+
+    /// Notes which server was chosen, and how.
+    pub(crate) fn note_server(&self, ctx: &Context) {
+        ctx.note(|| {
+            let (listener, host) = (self.facts.conn.listener, &self.facts.host);
+            let at = self.generation.config.listeners.get(listener.0 as usize);
+            let by = at.map_or(NamedBy::Default, |at| at.names.how(host));
+            Step::Server { listener, host: host.to_vec(), server: self.facts.server, by }
+        });
     }
 
     /// Goes on in a named location; the URI stays as it is.
@@ -193,6 +228,7 @@ impl Exchange {
         };
         self.internal = true;
         self.forget_attempts(ctx);
+        ctx.note(|| Step::Named { name: name.to_vec(), location });
         self.facts.location = location;
         self.facts.found = location;
         self.stage = Stage::Phases;

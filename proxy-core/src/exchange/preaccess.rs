@@ -26,6 +26,7 @@ use crate::http::Status;
 use crate::shared::{Bounds, Pin, Refusal, ReqZone, Verdict, Zone};
 use crate::time::Millis;
 use crate::timer::Reason;
+use crate::trace::{LimitOutcome, Step};
 
 /// What a limit has to say.
 enum Decision {
@@ -35,6 +36,16 @@ enum Decision {
     Delay(Millis),
     /// It ends with this status.
     Refuse(Status),
+}
+
+impl Decision {
+    const fn outcome(&self) -> Step {
+        Step::Limit(match self {
+            Self::Pass => LimitOutcome::Pass,
+            Self::Delay(span) => LimitOutcome::Delay(span.0),
+            Self::Refuse(status) => LimitOutcome::Refuse(*status),
+        })
+    }
 }
 
 /// A zone that would let a request pass, and has not counted it yet.
@@ -65,7 +76,9 @@ impl Exchange {
         if let Some(requests) = &limits.requests
             && self.facts.limit_req_status.is_none()
         {
-            match self.limit_requests(requests, generation, ctx) {
+            let decision = self.limit_requests(requests, generation, ctx);
+            ctx.note(|| decision.outcome());
+            match decision {
                 Decision::Pass => {}
                 Decision::Delay(span) => {
                     self.delayed_until = ctx.now.instant + span;
@@ -82,7 +95,9 @@ impl Exchange {
         if self.facts.limit_conn_status.is_some() {
             return true;
         }
-        match self.limit_connections(connections, generation, ctx) {
+        let decision = self.limit_connections(connections, generation, ctx);
+        ctx.note(|| decision.outcome());
+        match decision {
             Decision::Pass | Decision::Delay(_) => true,
             Decision::Refuse(status) => {
                 self.fail_status(status, link, ctx);
@@ -122,7 +137,9 @@ impl Exchange {
         let mut outcome = None;
         for (place, limit) in requests.limits.iter().enumerate() {
             let Some((zone, state, rate)) = request_zone(limit.zone, generation) else { continue };
-            if !self.limit_key(zone, KEY_BYTES_MAX_REQ, &mut key, generation, ctx) {
+            let counts = self.limit_key(zone, KEY_BYTES_MAX_REQ, &mut key, generation, ctx);
+            ctx.note(|| Step::LimitKey { zone: limit.zone, key: key.clone() });
+            if !counts {
                 continue;
             }
             let last = place + 1 == requests.limits.len();
@@ -241,7 +258,9 @@ impl Exchange {
             else {
                 continue;
             };
-            if !self.limit_key(zone, KEY_BYTES_MAX_CONN, &mut key, generation, ctx) {
+            let counts = self.limit_key(zone, KEY_BYTES_MAX_CONN, &mut key, generation, ctx);
+            ctx.note(|| Step::LimitKey { zone: limit.zone, key: key.clone() });
+            if !counts {
                 continue;
             }
             self.facts.limit_conn_status = Some(LimitStatus::Passed);

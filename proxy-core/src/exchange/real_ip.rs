@@ -9,16 +9,17 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 
 use super::Exchange;
-use super::context::Generation;
+use super::context::{Context, Generation};
 use super::facts::Replaced;
 use crate::access::forwarded::text_of;
 use crate::command::Address;
 use crate::config::{RealIp, RealIpHeader};
 use crate::http::HeaderId;
+use crate::trace::Step;
 
 impl Exchange {
     /// Finds out who the client is, where the present level says how.
-    pub(crate) fn find_real_ip(&mut self, generation: &Generation) {
+    pub(crate) fn find_real_ip(&mut self, generation: &Generation, ctx: &Context) {
         let Some(real_ip) = self.location(generation).and_then(|location| location.real_ip.as_ref()) else {
             return;
         };
@@ -26,6 +27,7 @@ impl Exchange {
             return;
         }
         let Some(address) = self.real_client(real_ip) else { return };
+        ctx.note(|| Step::RealIp { from: self.facts.conn.peer.client.clone(), to: Address::Ip(address) });
         let mut facts = (*self.facts.conn).clone();
         let port = match &facts.peer.client {
             Address::Ip(address) => address.port(),

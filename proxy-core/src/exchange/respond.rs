@@ -18,6 +18,7 @@ use crate::error::ClientError;
 use crate::filter;
 use crate::h1::encode;
 use crate::http::{Method, Status, Version};
+use crate::trace::Step;
 
 /// A reply that is made here.
 #[derive(Debug, Default)]
@@ -171,7 +172,7 @@ impl Exchange {
             self.log_error(Level::Error, &text, ctx);
             return self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
         }
-        if let Some(page) = self.error_page_for(status) {
+        if let Some(page) = self.error_page_for(status, ctx) {
             self.facts.reply.status = status;
             self.error_status = Some(status);
             return self.go_to_error_page(&page, link, ctx);
@@ -196,7 +197,6 @@ impl Exchange {
             Some(if reply.body.is_empty() { Chunk::empty() } else { Chunk::from_static(b"text/html") });
         reply.status = client_status(status);
         self.respond(reply, link, ctx);
-        self.facts.reply.status = status;
     }
 
     /// Ends with an error that the client caused, and says so in the error log.
@@ -248,7 +248,7 @@ impl Exchange {
             self.keep_alive = false;
         }
         self.error_status = Some(status);
-        if let Some(page) = self.error_page_for(status) {
+        if let Some(page) = self.error_page_for(status, ctx) {
             return self.go_to_error_page(&page, link, ctx);
         }
         self.error_status = None;
@@ -257,7 +257,7 @@ impl Exchange {
 
     /// The page that is set for a status. An error on the way to it does not look for its own, unless
     /// `recursive_error_pages` is on.
-    fn error_page_for(&mut self, status: Status) -> Option<ErrorPage> {
+    fn error_page_for(&mut self, status: Status, ctx: &Context) -> Option<ErrorPage> {
         if self.in_error_page {
             return None;
         }
@@ -265,6 +265,7 @@ impl Exchange {
         let core = self.core(&generation)?;
         let page = core.error_pages.iter().find(|page| page.status == status)?;
         self.in_error_page = !core.recursive_error_pages;
+        ctx.note(|| Step::ErrorPage { status, location: self.facts.location });
         Some(page.clone())
     }
 

@@ -20,11 +20,14 @@ use super::context::{Context, Generation};
 use super::{Exchange, Stage};
 use crate::buf::Chunk;
 use crate::command::{FileInfo, FileKind, IoError, Level};
-use crate::config::{Condition, FileTest, Flag, LocationId, Piece, RewriteOp, SetTarget, Template, Variable};
+use crate::config::{
+    Condition, FileTest, Flag, LocationId, Piece, RewriteLine, RewriteOp, SetTarget, Template, Variable,
+};
 use crate::conn::Link;
 use crate::content::files::Purpose;
 use crate::http::Status;
 use crate::route::{Regex, escape_args};
+use crate::trace::{Outcome, Step};
 
 /// A program that runs, or waits for a file.
 #[derive(Debug, Default)]
@@ -48,7 +51,7 @@ enum ProgramOf {
 
 /// What an operation says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum After {
     /// The next one.
     Next,
     /// The program ends here.
@@ -81,11 +84,11 @@ impl Exchange {
 
     fn run_program(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         // Bounded by the program's length: it has no jumps back.
-        while let Some(op) = self.rewrite.next_op(self.rewrite.program(self, generation)) {
-            match self.run_op(op, generation, link, ctx) {
-                Step::Next => {}
-                Step::Stop => break,
-                Step::Handled => return,
+        while let Some(line) = self.rewrite.next_line(self.rewrite.program(self, generation)) {
+            match self.run_op(line, generation, link, ctx) {
+                After::Next => {}
+                After::Stop => break,
+                After::Handled => return,
             }
         }
         self.leave_program(generation, link, ctx);
@@ -109,47 +112,60 @@ impl Exchange {
 
     fn run_op(
         &mut self,
-        op: &RewriteOp,
+        line: &RewriteLine,
         generation: &Generation,
         link: &mut Link,
         ctx: &mut Context,
-    ) -> Step {
-        match op {
+    ) -> After {
+        match &line.op {
             RewriteOp::Return { status, text } => {
+                line.note(ctx, || Outcome::Answered(*status));
                 self.respond_return(*status, text.as_ref(), generation, link, ctx);
-                Step::Handled
+                After::Handled
             }
             RewriteOp::Rewrite { regex, replacement, drop_args, flag } => {
                 let Some(captures) = regex.captures(&self.facts.uri) else {
                     self.facts.captures.replace(None);
-                    return Step::Next;
+                    line.note(ctx, || Outcome::NoMatch);
+                    return After::Next;
                 };
                 self.facts.set_captures(regex, captures);
                 if let Flag::Redirect(status) = flag {
+                    line.note(ctx, || Outcome::Answered(*status));
                     self.rewrite_redirect(*status, replacement, *drop_args, generation, link, ctx);
-                    return Step::Handled;
+                    return After::Handled;
                 }
-                self.rewrite_uri(replacement, *drop_args, *flag, generation, link, ctx)
+                let after = self.rewrite_uri(replacement, *drop_args, *flag, generation, link, ctx);
+                line.note(ctx, || Outcome::Rewritten {
+                    uri: self.facts.uri.to_vec(),
+                    args: self.facts.args.to_vec(),
+                });
+                after
             }
             RewriteOp::Set { target, value } => {
                 let value = self.script_value(value, generation, ctx);
+                line.note(ctx, || Outcome::Set(value.clone()));
                 self.set(*target, value, ctx);
-                Step::Next
+                After::Next
             }
             RewriteOp::If { condition: Condition::File { path, .. }, .. } => {
                 let path = self.script_value(path, generation, ctx);
+                line.note(ctx, || Outcome::Asks(path.clone()));
                 self.look_up(Purpose::Condition, path, link, ctx);
-                Step::Handled
+                After::Handled
             }
             RewriteOp::If { condition, location, .. } => {
-                if self.holds(condition, generation, ctx) {
+                let holds = self.holds(condition, generation, ctx);
+                line.note(ctx, || Outcome::If(holds));
+                if holds {
                     self.enter_if(*location);
                 }
-                Step::Next
+                After::Next
             }
             RewriteOp::Break => {
+                line.note(ctx, || Outcome::Break);
                 self.rewrite.uri_changed = false;
-                Step::Stop
+                After::Stop
             }
         }
     }
@@ -171,9 +187,9 @@ impl Exchange {
         ctx: &mut Context,
     ) {
         let generation = Rc::clone(&self.generation);
-        let waiting = self.rewrite.present_op(self.rewrite.program(self, &generation));
-        if let Some(RewriteOp::If { condition: Condition::File { test, negated, .. }, location, .. }) =
-            waiting
+        let waiting = self.rewrite.present_line(self.rewrite.program(self, &generation));
+        if let Some(line) = waiting
+            && let RewriteOp::If { condition: Condition::File { test, negated, .. }, location, .. } = &line.op
         {
             if let Err(error) = found.as_ref()
                 && !error.is_absence()
@@ -181,7 +197,9 @@ impl Exchange {
                 let text = alloc::format!("open() \"{}\" failed ({error})", self.file.shown_path());
                 self.log_error(Level::Crit, &text, ctx);
             }
-            if found.is_ok_and(|info| test.holds(info)) != *negated {
+            let holds = found.is_ok_and(|info| test.holds(info)) != *negated;
+            line.note(ctx, || Outcome::If(holds));
+            if holds {
                 self.enter_if(*location);
             }
         }
@@ -249,7 +267,7 @@ impl Exchange {
         generation: &Generation,
         link: &mut Link,
         ctx: &mut Context,
-    ) -> Step {
+    ) -> After {
         self.internal = true;
         self.facts.uri_unchanged = false;
         self.rewrite.quote = false;
@@ -269,22 +287,22 @@ impl Exchange {
         if uri.is_empty() {
             self.log_error(Level::Error, &"the rewritten URI has a zero length", ctx);
             self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
-            return Step::Handled;
+            return After::Handled;
         }
         self.facts.uri = Chunk::from_vec(uri);
         match flag {
             Flag::Break => {
                 self.facts.valid_location = false;
                 self.rewrite.uri_changed = false;
-                Step::Stop
+                After::Stop
             }
             Flag::Last => {
                 self.rewrite.uri_changed = true;
-                Step::Stop
+                After::Stop
             }
             Flag::Continue | Flag::Redirect(_) => {
                 self.rewrite.uri_changed = true;
-                Step::Next
+                After::Next
             }
         }
     }
@@ -376,8 +394,15 @@ impl Exchange {
     }
 }
 
+impl RewriteLine {
+    /// Notes what came of it, if anybody wants to know.
+    fn note(&self, ctx: &Context, outcome: impl FnOnce() -> Outcome) {
+        ctx.note(|| Step::Ran { origin: self.origin.clone(), outcome: outcome() });
+    }
+}
+
 impl RewriteRun {
-    fn program<'a>(&self, exchange: &Exchange, generation: &'a Generation) -> &'a [RewriteOp] {
+    fn program<'a>(&self, exchange: &Exchange, generation: &'a Generation) -> &'a [RewriteLine] {
         let config = &generation.config;
         match self.level {
             ProgramOf::Server => config.server(exchange.facts.server).map(|server| &*server.rewrite),
@@ -387,27 +412,27 @@ impl RewriteRun {
     }
 
     /// Takes the next operation, out of the innermost block that has one left.
-    fn next_op<'a>(&mut self, program: &'a [RewriteOp]) -> Option<&'a RewriteOp> {
+    fn next_line<'a>(&mut self, program: &'a [RewriteLine]) -> Option<&'a RewriteLine> {
         loop {
             let block = self.block(program)?;
             let next = self.next.last_mut()?;
-            if let Some(op) = block.get(*next) {
+            if let Some(line) = block.get(*next) {
                 *next += 1;
-                return Some(op);
+                return Some(line);
             }
             self.next.pop();
         }
     }
 
     /// The operation that was taken last.
-    fn present_op<'a>(&self, program: &'a [RewriteOp]) -> Option<&'a RewriteOp> {
+    fn present_line<'a>(&self, program: &'a [RewriteLine]) -> Option<&'a RewriteLine> {
         self.block(program)?.get(self.next.last()?.checked_sub(1)?)
     }
 
     /// The innermost block: each outer level stands behind the `if` that was entered.
-    fn block<'a>(&self, program: &'a [RewriteOp]) -> Option<&'a [RewriteOp]> {
+    fn block<'a>(&self, program: &'a [RewriteLine]) -> Option<&'a [RewriteLine]> {
         let (_, outer) = self.next.split_last()?;
-        outer.iter().try_fold(program, |block, next| match block.get(next.checked_sub(1)?)? {
+        outer.iter().try_fold(program, |block, next| match &block.get(next.checked_sub(1)?)?.op {
             RewriteOp::If { body, .. } => Some(&**body),
             RewriteOp::Return { .. }
             | RewriteOp::Rewrite { .. }

@@ -26,6 +26,7 @@ use crate::conn::Link;
 use crate::http::framing::RequestMeta;
 use crate::http::{BodyFraming, Method};
 use crate::timer::Reason;
+use crate::trace::Step;
 
 /// How deep subrequests may lie inside of each other: nginx's own bound.
 pub(crate) const SUBREQUESTS_MAX: u8 = 50;
@@ -56,6 +57,17 @@ pub(crate) enum Purpose {
     Splice,
     /// The body becomes the value of a variable.
     Capture,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth_request",
+            Self::Mirror => "mirror",
+            Self::Splice => "include",
+            Self::Capture => "variable",
+        }
+    }
 }
 
 /// One subrequest.
@@ -126,6 +138,7 @@ impl Exchange {
             self.log_error(Level::Error, &message, ctx);
             return None;
         };
+        ctx.note(|| Step::Subrequest { purpose: wish.purpose.name(), uri: wish.uri.to_vec() });
         let root = ctx.root_of(link.id);
         let id = ConnId(ctx.conns.insert(Conn::Sub { root }));
         let mut exchange = Self::recycled(&self.facts.conn, &self.generation, ctx);

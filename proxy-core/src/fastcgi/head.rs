@@ -10,7 +10,7 @@ use core::mem;
 use super::Fault;
 use crate::buf::Chunk;
 use crate::error::UpstreamError;
-use crate::h1::request::{Parsed, span};
+use crate::h1::{Parsed, span};
 use crate::http::{Field, HeaderId, ResponseHead, Span, Status, Version};
 
 /// What bounds such a head.

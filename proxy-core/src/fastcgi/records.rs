@@ -10,7 +10,7 @@ use super::head::{CgiLimits, parse_cgi_head};
 use super::{Event, Fault, Reader};
 use crate::buf::Chunk;
 use crate::error::UpstreamError;
-use crate::h1::request::Parsed;
+use crate::h1::Parsed;
 use crate::http::{Field, ResponseHead};
 
 /// What a look for the head found.

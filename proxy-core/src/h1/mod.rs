@@ -11,9 +11,12 @@ pub mod body;
 pub mod chunked;
 pub mod encode;
 mod line;
-pub mod request;
+pub mod refused;
+mod request;
 pub mod response;
 
 pub use chunked::{ChunkError, ChunkedDecoder};
-pub use request::{HeadLimits, Parsed, parse_request, refused_line};
+pub use refused::{refused_head, refused_line};
+pub(crate) use request::span;
+pub use request::{HeadLimits, Parsed, parse_request};
 pub use response::{ResponseLimits, parse_response};

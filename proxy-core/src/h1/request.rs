@@ -101,14 +101,6 @@ fn parse_slowly(
     }
 }
 
-/// What to log as the request line (`$request`) of a head that was refused: the first line, as far as it came.
-#[must_use]
-pub fn refused_line(bytes: &[u8]) -> Span {
-    let text = bytes.trim_ascii_start();
-    let end = memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len());
-    span(bytes, text.get(..end).unwrap_or_default())
-}
-
 /// As much of some header lines as the limits let us see.
 struct Reach<'a> {
     bytes: &'a [u8],

@@ -83,6 +83,9 @@ pub fn request_framing(head: &RequestHead) -> Result<RequestMeta, ClientError> {
         seen.add(bytes, field).map_err(Flaw::of_client)?;
     }
     let framing = seen.body(head.version).map_err(Flaw::of_client)?.unwrap_or(BodyFraming::None);
+    if seen.repeats {
+        return Err(ClientError::DuplicateHeader);
+    }
     if seen.expects_other && head.version >= Version::Http11 {
         return Err(ClientError::ExpectationFailed);
     }
@@ -177,10 +180,14 @@ struct Seen {
     h2c: bool,
     expects_continue: bool,
     expects_other: bool,
+    /// Those of nginx's single fields that came, a bit for each.
+    single: u8,
+    /// One of them came twice.
+    repeats: bool,
 }
 
 impl Seen {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "six names of sixty matter here")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a dozen names of sixty matter here")]
     fn add(&mut self, head: &[u8], field: &Field) -> Result<(), Flaw> {
         let value = || field.value.of(head);
         match field.id {
@@ -205,11 +212,28 @@ impl Seen {
                 self.h2c |=
                     Tokens::new(head, field.value).any(|token| token.of(head).eq_ignore_ascii_case(b"h2c"));
             }
-            HeaderId::Expect if value().eq_ignore_ascii_case(b"100-continue") => self.expects_continue = true,
-            HeaderId::Expect => self.expects_other = true,
+            HeaderId::Expect => {
+                self.once(1);
+                let continues = value().eq_ignore_ascii_case(b"100-continue");
+                self.expects_continue |= continues;
+                self.expects_other |= !continues;
+            }
+            HeaderId::Authorization => self.once(1 << 1),
+            HeaderId::IfModifiedSince => self.once(1 << 2),
+            HeaderId::IfUnmodifiedSince => self.once(1 << 3),
+            HeaderId::IfMatch => self.once(1 << 4),
+            HeaderId::IfNoneMatch => self.once(1 << 5),
+            HeaderId::IfRange => self.once(1 << 6),
+            HeaderId::ContentRange => self.once(1 << 7),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Notes a field of which nginx takes one; `bit` stands for its name.
+    const fn once(&mut self, bit: u8) {
+        self.repeats |= self.single & bit != 0;
+        self.single |= bit;
     }
 
     fn body(&self, version: Version) -> Result<Option<BodyFraming>, Flaw> {

@@ -111,7 +111,7 @@ fn lines_of_a_turn_are_one_report_for_each_log_and_their_memory_comes_back() {
             let (name, lines) = match report {
                 Report::Access { log, lines } => (format!("{}", log.0), lines),
                 Report::AccessPath { path, lines } => (String::from_utf8(path.into_vec()).unwrap(), lines),
-                Report::Error { .. } | Report::Drained => panic!("{report:?}"),
+                Report::Error { .. } | Report::Save { .. } | Report::Drained => panic!("{report:?}"),
             };
             assert!(turn == 0 || lines.capacity() >= 64, "the memory of the last turn is used again");
             seen.push((name, lines.as_slice().into()));

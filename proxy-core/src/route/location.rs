@@ -15,6 +15,7 @@ use super::prefix::{Ends, PrefixTree};
 use super::{Captures, Regex};
 use crate::buf::Chunk;
 use crate::config::{LocationId, LocationKind, Variable};
+use crate::trace::{Match, Watch};
 
 /// The locations of one server, or those nested in one location, ready to be searched.
 #[derive(Debug, Default)]
@@ -141,16 +142,35 @@ impl LocationTree {
     /// As [`find`](Self::find); `holds` says which variables hold.
     #[must_use]
     pub fn find_where(&self, uri: &Chunk, holds: &mut Holds<'_>) -> Found<'_> {
+        self.find_watched(uri, holds, &mut ())
+    }
+
+    /// As [`find_where`](Self::find_where); `watch` is told of every location that is looked at.
+    pub(crate) fn find_watched(
+        &self,
+        uri: &Chunk,
+        holds: &mut Holds<'_>,
+        watch: &mut impl Watch,
+    ) -> Found<'_> {
         let mut found = Found::default();
-        self.search(uri, holds, &mut found);
+        self.search(uri, holds, &mut found, watch);
         found
     }
 
     /// Nesting is as deep as the configuration's, which its parser bounds.
-    fn search<'a>(&'a self, uri: &Chunk, holds: &mut Holds<'_>, found: &mut Found<'a>) -> End {
-        let walk = self.texts.walk(uri);
+    fn search<'a>(
+        &'a self,
+        uri: &Chunk,
+        holds: &mut Holds<'_>,
+        found: &mut Found<'a>,
+        watch: &mut impl Watch,
+    ) -> End {
+        let walk = self.texts.walk(uri, |shorter| {
+            self.text(Some(shorter)).into_iter().for_each(|text| watch.saw(text.location, Match::Prefix));
+        });
         if let Some(exact) = self.text(walk.whole.exact) {
             found.location = Some(exact.location);
+            watch.saw(exact.location, Match::Exact);
             return End::Decided;
         }
         if walk.whole.prefix.is_none()
@@ -158,32 +178,48 @@ impl LocationTree {
         {
             found.location = Some(missing_slash);
             found.add_slash = Some(missing_slash);
+            watch.saw(missing_slash, Match::Exact);
             return End::Decided;
         }
         let mut no_regex = false;
         if let Some(prefix) = self.text(walk.longest) {
             found.location = Some(prefix.location);
             no_regex = prefix.no_regex;
-            if prefix.nested.search(uri, holds, found) == End::Decided {
+            watch.saw(prefix.location, if no_regex { Match::NoRegex } else { Match::Longest });
+            if prefix.nested.search(uri, holds, found, watch) == End::Decided {
                 return End::Decided;
             }
         }
-        if no_regex { End::Open } else { self.search_ordered(uri, holds, found) }
+        if no_regex { End::Open } else { self.search_ordered(uri, holds, found, watch) }
     }
 
     /// Regexes first, then predicates, and what is nested in the one that is found.
-    fn search_ordered<'a>(&'a self, uri: &Chunk, holds: &mut Holds<'_>, found: &mut Found<'a>) -> End {
-        if let Some((regex, captures, entry)) = self.regexes.first_match(uri) {
+    fn search_ordered<'a>(
+        &'a self,
+        uri: &Chunk,
+        holds: &mut Holds<'_>,
+        found: &mut Found<'a>,
+        watch: &mut impl Watch,
+    ) -> End {
+        let first = self.regexes.first_match_watched(uri, |entry, matches| {
+            watch.saw(entry.location, if matches { Match::Holds } else { Match::Fails });
+        });
+        if let Some((regex, captures, entry)) = first {
             found.location = Some(entry.location);
             found.captures = Some((regex, captures));
-            entry.nested.search_ordered(uri, holds, found);
+            entry.nested.search_ordered(uri, holds, found, watch);
             return End::Decided;
         }
-        let Some(entry) = self.predicates.iter().find(|entry| holds(&entry.variable)) else {
+        let mut asked = |entry: &&ByPredicate| {
+            let held = holds(&entry.variable);
+            watch.saw(entry.location, if held { Match::Holds } else { Match::Fails });
+            held
+        };
+        let Some(entry) = self.predicates.iter().find(&mut asked) else {
             return End::Open;
         };
         found.location = Some(entry.location);
-        entry.nested.search_ordered(uri, holds, found);
+        entry.nested.search_ordered(uri, holds, found, watch);
         End::Decided
     }
 

@@ -13,6 +13,7 @@ use super::ordered::OrderedRegexes;
 use super::{Captures, Regex};
 use crate::buf::Chunk;
 use crate::config::ServerId;
+use crate::trace::NamedBy;
 
 /// A `server_name`, classified by its author.
 #[derive(Clone, Debug)]
@@ -108,6 +109,17 @@ impl ServerNames {
         }
         let (regex, captures, server) = self.regexes.first_match(host)?;
         Some((*server, Some((regex, captures))))
+    }
+
+    /// How [`find`](Self::find) finds the server of `host`.
+    pub(crate) fn how(&self, host: &Chunk) -> NamedBy {
+        match self.find(host) {
+            None => NamedBy::Default,
+            Some((_, Some(_))) => NamedBy::Regex,
+            Some(_) if self.exact.find(host).is_some() => NamedBy::Exact,
+            Some(_) if self.by_suffix(host).is_some() => NamedBy::Suffix,
+            Some(_) => NamedBy::Prefix,
+        }
     }
 
     fn by_suffix(&self, host: &[u8]) -> Option<ServerId> {

@@ -36,6 +36,15 @@ impl<T> OrderedRegexes<T> {
 
     /// The first pattern that matches, with its captures: none at all, not even group 0, if it has no groups.
     pub(super) fn first_match(&self, subject: &Chunk) -> Option<(&Regex, Captures, &T)> {
+        self.first_match_watched(subject, |_, _| {})
+    }
+
+    /// As [`first_match`](Self::first_match); `saw` is told of each pattern that is tried, and whether it matches.
+    pub(super) fn first_match_watched(
+        &self,
+        subject: &Chunk,
+        mut saw: impl FnMut(&T, bool),
+    ) -> Option<(&Regex, Captures, &T)> {
         let hits = self.combined.as_ref().map(|combined| combined.hits(subject));
         self.entries.iter().enumerate().find_map(|(at, (regex, what))| {
             let hit = hits.as_ref().and_then(|hits| hits.contains(at));
@@ -45,6 +54,7 @@ impl<T> OrderedRegexes<T> {
                 (None, false) => regex.is_match(subject).then(Captures::default),
                 (Some(true) | None, true) => regex.captures(subject),
             };
+            saw(what, captures.is_some());
             Some((regex, captures?, what))
         })
     }

@@ -47,12 +47,17 @@ impl PrefixTree {
         self.root.entry(text)
     }
 
-    pub(super) fn walk(&self, uri: &[u8]) -> Walk {
+    /// `shorter` is told of each prefix that a longer one replaces.
+    pub(super) fn walk(&self, uri: &[u8], mut shorter: impl FnMut(u32)) -> Walk {
         let mut walk = Walk::default();
         let mut node = &self.root;
         let mut rest = uri;
         loop {
-            walk.longest = node.ends.prefix.or(walk.longest);
+            if let Some(longer) = node.ends.prefix
+                && let Some(replaced) = walk.longest.replace(longer)
+            {
+                shorter(replaced);
+            }
             let Some(first) = rest.first() else {
                 walk.whole = node.ends;
                 walk.with_slash = node

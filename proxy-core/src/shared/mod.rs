@@ -31,6 +31,8 @@ pub struct Shared {
     pub sessions: sessions::SessionZones,
     next_connection: AtomicU64,
     next_file: AtomicU64,
+    next_worker: AtomicU64,
+    next_save: AtomicU64,
     pid: u32,
 }
 
@@ -56,6 +58,17 @@ impl Shared {
     /// The number of the next temporary file that has a name, from 1.
     pub(crate) fn next_file(&self) -> u64 {
         self.next_file.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The number of the next content of a file. Taken behind the change and before the content is put together, a later
+    /// one is never older.
+    pub(crate) fn next_save(&self) -> u64 {
+        self.next_save.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A number that no other worker has.
+    pub(crate) fn next_worker(&self) -> u64 {
+        self.next_worker.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The next connection's number, from 1 (`$connection`): unique in the process, as in nginx.

@@ -41,6 +41,8 @@ pub enum Reason {
     Resolve,
     /// A name server does not answer.
     NameServer,
+    /// Servers are due for an active check.
+    HealthCheck,
     /// `queue`: time to look for room at a server again.
     UpstreamQueue,
     /// `proxy_connect_timeout`

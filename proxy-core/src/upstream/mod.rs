@@ -8,6 +8,7 @@ mod chooser;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod group;
+pub(crate) mod health;
 pub(crate) mod names;
 pub(crate) mod outlier;
 pub(crate) mod pool;

@@ -65,6 +65,7 @@ files! {
     proxy
     realip
     redirects
+    refused
     routing
     scgi_uwsgi
     ssi

@@ -316,6 +316,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Where one of these is neither empty nor 0, interim 103 replies are passed on.",
     ).core(|level, call| { for n in 0..call.args().len() { let template = call.template(n)?; level.early_hints.get_or_insert_default().push(template); } Ok(()) }),
     Entry::new(
+        "api",
+        C::LOCATION,
+        A::take(&[0, 1]),
+        "Shows statistics and upstream groups as JSON, as NGINX Plus does, and with write=on changes the groups.",
+    ).own(lower::level::api),
+    Entry::new(
         "stub_status",
         C::SERVER.or(C::LOCATION),
         A::take(&[0, 1]),

@@ -11,6 +11,7 @@ mod files;
 mod filter;
 mod gateway;
 mod headers;
+mod health;
 mod http2;
 mod http_core;
 mod known;
@@ -243,6 +244,7 @@ const TABLES: &[&[Entry]] = &[
     http2::ENTRIES,
     files::ENTRIES,
     headers::ENTRIES,
+    health::ENTRIES,
     limits::ENTRIES,
     access::ENTRIES,
     filter::ENTRIES,

@@ -15,27 +15,27 @@ pub(super) const ENTRIES: &[Entry] = &[
     )
     .own(|own, call| {
         let op = lower::rewrite::rewrite(call)?;
-        own.rewrite.push(op);
+        own.rewrite.push(call.line(op));
         Ok(())
     })
     .repeats(),
     Entry::new("return", C::REWRITE, A::ONE_TWO, "Answers at once with a status and a text or URL.")
         .own(|own, call| {
             let op = lower::rewrite::return_directive(call)?;
-            own.rewrite.push(op);
+            own.rewrite.push(call.line(op));
             Ok(())
         })
         .repeats(),
     Entry::new("break", C::REWRITE, A::NONE, "Ends the rewrite directives of this level.")
-        .own(|own, _| {
-            own.rewrite.push(RewriteOp::Break);
+        .own(|own, call| {
+            own.rewrite.push(call.line(RewriteOp::Break));
             Ok(())
         })
         .repeats(),
     Entry::new("set", C::REWRITE, A::TWO, "Gives a variable a value.")
         .own(|own, call| {
             let op = lower::rewrite::set(call)?;
-            own.rewrite.push(op);
+            own.rewrite.push(call.line(op));
             Ok(())
         })
         .repeats(),

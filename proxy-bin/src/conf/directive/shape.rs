@@ -111,6 +111,8 @@ impl Arity {
     pub const ONE_TO_THREE: Self = Self::take(&[1, 2, 3]);
     /// One to four.
     pub const ONE_TO_FOUR: Self = Self::take(&[1, 2, 3, 4]);
+    /// Any number.
+    pub const ANY: Self = Self { counts: 0, at_least: Some(0), flag: false };
     /// One or more.
     pub const MORE1: Self = Self { counts: 0, at_least: Some(1), flag: false };
     /// Two or more.
@@ -147,6 +149,9 @@ impl Arity {
             return "`on` or `off`".into();
         }
         let mut out = String::new();
+        if self.at_least == Some(0) {
+            return "any number of arguments".into();
+        }
         if let Some(least) = self.at_least {
             let _ = write!(out, "at least {least} argument{}", if least == 1 { "" } else { "s" });
             return out;

@@ -76,6 +76,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("zone", C::UPSTREAM, A::ONE_TWO, "Accepted as nginx's; all workers share every group's state.")
         .upstream(lower::balance::zone),
     Entry::new(
+        "state",
+        C::UPSTREAM,
+        A::ONE,
+        "The file that the group's servers are kept in when `api` changes them; no `server` may stand beside it.",
+    )
+    .upstream(lower::upstream::state),
+    Entry::new(
         "queue",
         C::UPSTREAM,
         A::ONE_TWO,

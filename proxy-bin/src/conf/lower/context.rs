@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proxy_core::config::{LocationKind, LogFormat, Origin, Resolver, Template};
+use proxy_core::config::{
+    LocationKind, LogFormat, Match, Origin, Resolver, RewriteLine, RewriteOp, Template,
+};
 use proxy_core::route::Regex;
 
 use super::limits::Zones;
@@ -65,6 +67,8 @@ pub struct Context<'e> {
     pub formats: Vec<Arc<LogFormat>>,
     /// Every charset that is named anywhere.
     pub charsets: Vec<Box<[u8]>>,
+    /// The `match` blocks.
+    pub matches: HashMap<String, Arc<Match>>,
     /// Upstream groups.
     pub upstreams: Upstreams,
     /// Limit zones.
@@ -90,6 +94,7 @@ impl<'e> Context<'e> {
             logs: Logs::default(),
             formats: Vec::new(),
             charsets: Vec::new(),
+            matches: HashMap::new(),
             upstreams: Upstreams::default(),
             zones: Zones::default(),
             resolvers: Vec::new(),
@@ -123,8 +128,9 @@ impl<'e> Context<'e> {
         let name =
             || path().map_or_else(|| "command line".into(), |path| path.to_string_lossy().as_ref().into());
         let file = self.file_names.entry(span.file).or_insert_with(name).clone();
-        let line = u32::try_from(self.sources.start(span).line).unwrap_or(u32::MAX);
-        Origin { file, line }
+        let position = self.sources.start(span);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Origin { file, line: number(position.line), column: number(position.column) }
     }
 
     /// Compiles a regular expression; its named captures become variables.
@@ -191,6 +197,16 @@ impl<'c> Call<'c, '_> {
     /// The first argument as an absolute path.
     pub fn path_bytes(&self) -> Arc<[u8]> {
         self.cx.path(&self.text(0)).to_string_lossy().as_bytes().into()
+    }
+
+    /// Where the directive stands, for the core.
+    pub fn origin(&mut self) -> Origin {
+        self.cx.origin(self.directive.span)
+    }
+
+    /// A directive of the rewrite module with its place.
+    pub fn line(&mut self, op: RewriteOp) -> RewriteLine {
+        RewriteLine { op, origin: self.origin() }
     }
 
     /// Argument `n` as a string with variables.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteOp, Server,
-    ServerId, SplitClients, Variable, Vetting,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteLine,
+    RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -28,7 +28,7 @@ use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
 use super::upstream::Upstreams;
 use super::vetting::VettingLevel;
-use super::{apply, geo, location, logs, map, rewrite, split_clients, upstream};
+use super::{apply, geo, health, location, logs, map, rewrite, split_clients, upstream};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::directive::Checked;
 use crate::conf::span::Span;
@@ -121,7 +121,15 @@ struct Settings {
 
 /// Lowers the block; `main_logs` are the top level's error logs.
 pub fn http(cx: &mut Context<'_>, block: &Checked<'_>, main_logs: &[ErrorLogRef]) -> Http {
-    let mut lower = Lower { cx, main_logs, next: 0, maps: Vec::new(), geos: Vec::new(), splits: Vec::new() };
+    let mut lower = Lower {
+        cx,
+        main_logs,
+        next: 0,
+        server: ServerId(0),
+        maps: Vec::new(),
+        geos: Vec::new(),
+        splits: Vec::new(),
+    };
     let mut level = Level::default();
     let mut servers = Vec::new();
     for child in &block.children {
@@ -131,6 +139,7 @@ pub fn http(cx: &mut Context<'_>, block: &Checked<'_>, main_logs: &[ErrorLogRef]
             "map" => lower.map(child.directive),
             "geo" => lower.geo(child.directive),
             "split_clients" => lower.split_clients(child.directive),
+            "match" => health::match_block(lower.cx, child.directive),
             _ => apply::level(lower.cx, child, Place::NONE, &mut level),
         }
     }
@@ -142,6 +151,8 @@ struct Lower<'l, 'e> {
     cx: &'l mut Context<'e>,
     main_logs: &'l [ErrorLogRef],
     next: u32,
+    /// The server whose levels are being resolved.
+    server: ServerId,
     maps: Vec<(u32, Map)>,
     geos: Vec<(u32, Geo)>,
     splits: Vec<(u32, SplitClients)>,
@@ -224,10 +235,12 @@ impl Lower<'_, '_> {
             Ok(condition) => condition,
             Err(error) => return self.cx.record(Err(error)),
         };
+        let origin = call.origin();
         let mut node = Node::implicit(block.directive, self.next_id());
         self.children(block, &mut node, true);
         let body = std::mem::take(&mut node.level.own.rewrite).into();
-        outer.level.own.rewrite.push(RewriteOp::If { condition, body, location: node.id });
+        let op = RewriteOp::If { condition, body, location: node.id };
+        outer.level.own.rewrite.push(RewriteLine { op, origin });
         outer.ifs.push(node);
     }
 
@@ -342,6 +355,7 @@ impl Lower<'_, '_> {
         let mut locations = Vec::new();
         for node in nodes {
             let id = ServerId(u32::try_from(http.servers.len()).unwrap_or(u32::MAX));
+            self.server = id;
             let (server, listens, names) = self.server(node, settings, &mut locations);
             http.servers.push(server);
             http.listens.push((id, listens, names));
@@ -423,7 +437,11 @@ impl Lower<'_, '_> {
         let nested = std::mem::take(&mut node.locations);
         let found = self.tree(nested, &settings, out);
         let origin = self.cx.origin(node.directive.name.span);
-        out.push((node.id, location(node, &settings, content.as_ref(), origin)));
+        let checks = std::mem::take(&mut node.level.own.health_checks);
+        let id = node.id;
+        let location = location(node, &settings, content.as_ref(), origin);
+        health::attach(self.cx, checks, &location.content, self.server, id);
+        out.push((id, location));
         found
     }
 
@@ -483,6 +501,7 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
     let content = match content {
         None => Content::Files,
         Some(OwnContent::StubStatus) => Content::StubStatus,
+        Some(OwnContent::Api { write }) => Content::Api { write: *write },
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
         Some(OwnContent::Gateway(family, pass)) => {
             Content::Proxy(Arc::new(settings.gateways.proxy(*family, pass)))

@@ -1,12 +1,13 @@
 //! One level of the `http` configuration (`http`, `server`, `location`, `if`) as it was written.
 
-use proxy_core::config::{AccessLog, LimitExcept, RewriteOp, TryFallback, TryFiles};
+use proxy_core::config::{AccessLog, LimitExcept, RewriteLine, TryFallback, TryFiles};
 
 use super::access::AccessLevel;
 use super::context::Call;
 use super::core::CoreLevel;
 use super::filter::FilterLevel;
 use super::gateway::{Family, GatewayLevels};
+use super::health::RawCheck;
 use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
 use super::mirror::MirrorLevel;
@@ -50,7 +51,7 @@ pub struct Level {
 #[derive(Debug, Default)]
 pub struct Own {
     /// The rewrite directives in order.
-    pub rewrite: Vec<RewriteOp>,
+    pub rewrite: Vec<RewriteLine>,
     /// Who answers, unless files do.
     pub content: Option<OwnContent>,
     /// `internal`
@@ -59,6 +60,8 @@ pub struct Own {
     pub limit_except: Option<LimitExcept>,
     /// `try_files`
     pub try_files: Option<TryFiles>,
+    /// `health_check`
+    pub health_checks: Vec<RawCheck>,
     /// `listen`
     pub listens: Vec<Listen>,
     /// `server_name`
@@ -76,8 +79,32 @@ pub enum OwnContent {
     Gateway(Family, Box<Pass>),
     /// `stub_status`
     StubStatus,
+    /// `api`
+    Api {
+        /// `write=on`
+        write: bool,
+    },
     /// `empty_gif`
     EmptyGif,
+}
+
+/// `api [write=on|off];`
+///
+/// # Errors
+/// nginx's `invalid parameter`.
+pub fn api(own: &mut Own, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let write = match call.args().first() {
+        None => false,
+        Some(word) if word.is("write=off") => false,
+        Some(word) if word.is("write=on") => true,
+        Some(_) => {
+            let mut diagnostic = call.first().error(format!("invalid parameter \"{}\"", call.text(0)));
+            diagnostic.help("`write=on` or `write=off`");
+            return Err(diagnostic);
+        }
+    };
+    own.content = Some(OwnContent::Api { write });
+    Ok(())
 }
 
 /// `try_files file … uri|=code|@name;`

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use proxy_core::config::{Map, Template};
+use proxy_core::config::{Map, MapValue, Template};
 
 use super::context::{Call, Context, Place};
 use super::template::compile_bytes;
@@ -35,7 +35,7 @@ pub fn map(cx: &mut Context<'_>, directive: &Directive) -> Option<Map> {
         prefixes: Vec::new(),
         hostnames: flag("hostnames"),
         regexes: Vec::new(),
-        default: Template::default(),
+        default: MapValue::default(),
         volatile: flag("volatile"),
     };
     let mut seen = Seen::default();
@@ -63,7 +63,7 @@ fn line(cx: &mut Context<'_>, map: &mut Map, seen: &mut Seen, line: &Directive) 
         (_, Some(_)) => return Err(key.error("unexpected \"{\"")),
         _ => return Err(key.error("invalid number of the map parameters")),
     };
-    let value = compile_bytes(cx, value, &value.arg.bytes)?;
+    let value = MapValue { value: compile_bytes(cx, value, &value.arg.bytes)?, origin: cx.origin(line.span) };
     let text = key.arg.text();
     if text == "default" {
         if std::mem::replace(&mut seen.default, true) {
@@ -89,7 +89,7 @@ fn unescaped(key: &Arg) -> &[u8] {
     key.bytes.strip_prefix(b"\\").unwrap_or(&key.bytes)
 }
 
-fn insert(map: &mut Map, key: Field<'_>, bytes: &[u8], value: Template) -> Parsed<()> {
+fn insert(map: &mut Map, key: Field<'_>, bytes: &[u8], value: MapValue) -> Parsed<()> {
     if !map.hostnames || !bytes.contains(&b'*') && !bytes.starts_with(b".") {
         map.exact.insert(bytes.into(), value);
         return Ok(());

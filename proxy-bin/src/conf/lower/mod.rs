@@ -17,6 +17,7 @@ pub mod files;
 pub mod filter;
 pub mod gateway;
 pub mod geo;
+pub mod health;
 pub mod http;
 pub mod http2;
 pub mod level;

@@ -1,19 +1,21 @@
 //! Upstream groups: `upstream` blocks, and the groups of one that a literal `proxy_pass` address stands for.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Balance, CoreSettings, HTTP_PORT, Policy, Resolver, ResolverId, Upstream, UpstreamId, UpstreamName,
-    UpstreamServer,
+    Balance, CoreSettings, HTTP_PORT, HealthCheck, Policy, Resolver, ResolverId, Upstream, UpstreamId,
+    UpstreamName, UpstreamServer,
 };
 use proxy_core::time::Millis;
 
 use super::address::{self, Endpoint};
 use super::balance;
-use super::context::{Call, Context, Environment};
+use super::context::{Call, Context, Environment, Place};
 use crate::conf::diagnostic::{Diagnostic, nearest};
 use crate::conf::directive::Checked;
+use crate::conf::parser::{TextKind, parse};
 use crate::conf::span::Span;
 use crate::conf::tree::Directive;
 use crate::conf::value::{Field, Parsed, milliseconds, number};
@@ -43,6 +45,8 @@ pub struct UpstreamLevel {
     pub balance: Option<Balance>,
     pub policy: Policy,
     pub zone: Option<String>,
+    /// `state`: the file, and where it is said.
+    pub state: Option<(PathBuf, Span)>,
     /// The lines whose names are looked up at run time, and where they stand.
     pub names: Vec<(UpstreamName, Span)>,
     pub resolver: Option<ResolverId>,
@@ -168,6 +172,16 @@ impl Upstreams {
         }
     }
 
+    /// A location checks the servers of this group.
+    pub fn add_check(&mut self, id: UpstreamId, mut check: HealthCheck) {
+        let Some(Some(group)) = self.groups.get_mut(id.0 as usize) else { return };
+        // Two that say the same are two checks all the same.
+        while group.checks.iter().any(|other| other.key == check.key) {
+            check.key = format!("{} again", check.key).into();
+        }
+        group.checks.push(Arc::new(check));
+    }
+
     /// All groups in the order of their ids.
     pub fn finish(self) -> Vec<Upstream> {
         let mut names: Vec<_> = self.declared.into_iter().collect();
@@ -210,6 +224,8 @@ fn group(name: &str, explicit: bool, mut level: UpstreamLevel) -> Upstream {
         explicit,
         balance,
         policy,
+        zone: level.zone.map(Into::into),
+        state: level.state.map(|(path, _)| path.to_string_lossy().as_bytes().into()),
         names: level.names.into_iter().map(|(name, _)| Arc::new(name)).collect(),
         keepalive: level.keepalive.unwrap_or(default.keepalive),
         keepalive_requests: level.keepalive_requests.unwrap_or(default.keepalive_requests),
@@ -235,8 +251,14 @@ pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
     for child in &block.children {
         super::apply::upstream(cx, child, &mut level);
     }
+    load_state(cx, &mut level);
     let refused = block.directive.children().len() > block.children.len();
-    if level.servers.is_empty() && level.names.is_empty() && !level.spoilt && !refused {
+    if level.servers.is_empty()
+        && level.names.is_empty()
+        && level.state.is_none()
+        && !level.spoilt
+        && !refused
+    {
         let close = block.directive.block.as_ref().map_or(block.directive.span, |block| block.close);
         let mut diagnostic = Diagnostic::emerg(name.span, "no servers are inside upstream");
         diagnostic.anchor(close);
@@ -245,6 +267,51 @@ pub fn upstream(cx: &mut Context<'_>, block: &Checked<'_>) {
     name_resolvers(cx, &name.text(), &mut level);
     if let Some(slot) = cx.upstreams.groups.get_mut(id.0 as usize) {
         *slot = Some(group(&name.text(), true, level));
+    }
+}
+
+/// `state file;`
+///
+/// # Errors
+/// None: the file is read when the block is known.
+pub fn state(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    level.state = Some((call.cx.path(&call.text(0)), call.directive.span));
+    Ok(())
+}
+
+/// Reads the servers of the `state` file; one that does not exist yet has none.
+fn load_state(cx: &mut Context<'_>, level: &mut UpstreamLevel) {
+    let Some((path, span)) = level.state.clone() else { return };
+    let shown = path.display();
+    if level.lines > 0 {
+        let mut diagnostic = Diagnostic::emerg(span, "\"state\" does not go together with \"server\"");
+        diagnostic.help(format!("servers belong into \"{shown}\", by hand or through `api`"));
+        return cx.diagnostics.push(diagnostic);
+    }
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => {
+            let message = crate::conf::include::open_failed(&path, &error);
+            return cx.diagnostics.push(Diagnostic::emerg(span, message));
+        }
+    };
+    let (lines, mut wrong) = parse(span.file, &bytes, TextKind::File);
+    let before = cx.diagnostics.len();
+    for line in &lines {
+        let mut call = Call { cx, directive: line, place: Place::NONE };
+        let result = if line.name.is("server") && line.block.is_none() && !line.args.is_empty() {
+            server_directive(level, &mut call)
+        } else {
+            Err(call.error(format!("unknown directive \"{}\"", line.name.text())))
+        };
+        cx.record(result);
+    }
+    // Where a mistake stands in that file nobody can tell by a place in this one.
+    wrong.extend(cx.diagnostics.drain(before..));
+    for found in wrong {
+        let message = format!("{} in state file \"{shown}\"", found.message);
+        cx.diagnostics.push(Diagnostic::new(found.severity, Some(span), message));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
 use crate::timer::Reason;
+use crate::trace::Step;
 use crate::upstream::{Group, Outcome};
 
 impl Exchange {
@@ -30,6 +31,11 @@ impl Exchange {
         let chosen = group.borrow_mut().choose(&mut self.proxy.pick, &mut ctx.random, now);
         let stale = group.borrow_mut().take_stale();
         stale.into_iter().for_each(|id| close_idle(id, ctx));
+        ctx.note(|| {
+            let group = group.borrow();
+            let address = chosen.and_then(|server| group.address(server).cloned());
+            Step::Peer { group: group.name.as_bytes().to_vec(), address, location: self.facts.location }
+        });
         let Some(server) = chosen else {
             if !self.wait_in_queue(&group, link, ctx) {
                 self.no_server_left(&group, link, ctx);
@@ -194,7 +200,7 @@ impl Exchange {
 }
 
 /// An address with or without a port, as `proxy_bind` takes it.
-fn bind_address(text: &[u8]) -> Option<SocketAddr> {
+pub(crate) fn bind_address(text: &[u8]) -> Option<SocketAddr> {
     let text = core::str::from_utf8(text).ok()?;
     let alone = text.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 0));
     let bracketed =
@@ -220,6 +226,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Working { .. }
         | Conn::Sub { .. }
         | Conn::NameServer(_)
+        | Conn::Probe(_)
         | Conn::Alarm(_) => None,
     }
 }

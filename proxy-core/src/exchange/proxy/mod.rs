@@ -28,7 +28,7 @@ mod intake;
 mod queue;
 mod ranges;
 mod reply;
-mod request;
+pub(crate) mod request;
 mod watch;
 
 use alloc::boxed::Box;
@@ -331,6 +331,7 @@ impl Exchange {
             | Reason::Resolve
             | Reason::UpstreamQueue
             | Reason::NameServer
+            | Reason::HealthCheck
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);

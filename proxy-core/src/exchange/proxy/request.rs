@@ -33,7 +33,7 @@ impl Exchange {
         debug_assert!(ctx.scratch.is_empty());
         let mut out = core::mem::take(&mut ctx.scratch);
         self.write_request_line(&mut out, proxy, &generation, ctx);
-        self.write_set_headers(&mut out, proxy, &generation, ctx);
+        write_set_headers(proxy, &self.facts, &ctx.env(&generation), &mut out);
         self.write_upgrade(&mut out, proxy);
         self.write_framing(&mut out);
         if proxy.pass_request_headers {
@@ -77,26 +77,6 @@ impl Exchange {
     /// Whether the request's own method is not the one to ask with: for an error page, and for most subrequests.
     fn asks_anew(&self) -> bool {
         self.method != self.facts.head.method() || self.sub.is_some_and(|sub| !sub.keeps_method)
-    }
-
-    fn write_set_headers(&self, out: &mut Vec<u8>, proxy: &Proxy, generation: &Generation, ctx: &Context) {
-        let env = ctx.env(generation);
-        for header in &proxy.set_headers.fields {
-            if matches!(header.id, HeaderId::ContentLength | HeaderId::TransferEncoding) {
-                continue;
-            }
-            let start = out.len();
-            out.extend_from_slice(&header.name);
-            out.extend_from_slice(b": ");
-            let value = out.len();
-            header.value.write(&self.facts, &env, out);
-            let written = out.get(value..).unwrap_or_default();
-            if written.is_empty() || !encode::is_clean(written) {
-                out.truncate(start);
-            } else {
-                out.extend_from_slice(b"\r\n");
-            }
-        }
     }
 
     /// How the body is framed: its length where that is known, chunks where it is not.
@@ -221,9 +201,29 @@ impl Facts {
             }
             TargetUri::Template(template) => return template.write(self, env, out),
         }
-        if self.has_args_mark && (!self.args.is_empty() || self.uri_unchanged) {
+        if !self.args.is_empty() {
             out.push(b'?');
             out.extend_from_slice(&self.args);
+        }
+    }
+}
+
+/// Writes the fields of `proxy_set_header` that have values.
+pub(crate) fn write_set_headers(proxy: &Proxy, facts: &Facts, env: &Env<'_>, out: &mut Vec<u8>) {
+    for header in &proxy.set_headers.fields {
+        if matches!(header.id, HeaderId::ContentLength | HeaderId::TransferEncoding) {
+            continue;
+        }
+        let start = out.len();
+        out.extend_from_slice(&header.name);
+        out.extend_from_slice(b": ");
+        let value = out.len();
+        header.value.write(facts, env, out);
+        let written = out.get(value..).unwrap_or_default();
+        if written.is_empty() || !encode::is_clean(written) {
+            out.truncate(start);
+        } else {
+            out.extend_from_slice(b"\r\n");
         }
     }
 }

@@ -11,8 +11,8 @@ use super::Env;
 use crate::buf::Chunk;
 use crate::command::{Address, ListenerId, Peer};
 use crate::config::{
-    Config, Content, CoreSettings, Location, LocationId, LocationKind, Map, MapId, Piece, Proxy, Root,
-    Server, SlotId, Template, Variable, VariableName,
+    Config, Content, CoreSettings, Location, LocationId, LocationKind, Map, MapId, MapValue, Piece, Proxy,
+    Root, Server, SlotId, Template, Variable, VariableName,
 };
 use crate::exchange::{ConnFacts, Facts, Try};
 use crate::h1::{HeadLimits, Parsed, parse_request};
@@ -72,7 +72,7 @@ impl Fixture {
 
     /// What evaluation may look at.
     pub(crate) fn env(&self) -> Env<'_> {
-        Env { config: &self.config, shared: &self.shared, now: self.now }
+        Env { config: &self.config, shared: &self.shared, now: self.now, trace: None }
     }
 
     /// What `template` says.
@@ -124,13 +124,13 @@ impl Fixture {
             prefixes: Vec::new(),
             hostnames: false,
             regexes: Vec::new(),
-            default: Template::default(),
+            default: MapValue::default(),
             volatile: false,
         };
         for line in lines.lines() {
             let (key, value) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
             let bytes = |text: &str| -> Box<[u8]> { text.as_bytes().into() };
-            let value = self.template(value);
+            let value = MapValue { value: self.template(value), ..MapValue::default() };
             match key {
                 "hostnames" => map.hostnames = true,
                 "volatile" => map.volatile = true,

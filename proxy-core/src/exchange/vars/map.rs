@@ -10,6 +10,7 @@ use crate::buf::Chunk;
 use crate::config::{Map, MapId, MapValue};
 use crate::exchange::Facts;
 use crate::exchange::facts::Nested;
+use crate::trace::Step;
 
 impl Facts {
     /// Writes what a map says.
@@ -22,8 +23,13 @@ impl Facts {
         let start = out.len();
         let is_known = self.nest(Nested::Map(id), || {
             map.source.write(self, env, out);
-            let value = self.choose(map, start, out);
+            let source = env.trace.and_then(|_| out.get(start..)).map(<[u8]>::to_vec);
+            let MapValue { value, origin } = self.choose(map, start, out);
             value.write(self, env, out);
+            if let (Some(trace), Some(source)) = (env.trace, source) {
+                let value = out.get(start..).unwrap_or_default().to_vec();
+                trace.push(Step::Map { map: id, source, value, origin: origin.clone() });
+            }
         });
         if !is_known {
             return false;

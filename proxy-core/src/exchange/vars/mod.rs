@@ -32,6 +32,7 @@ use crate::config::{Config, Piece, SlotId, Template, Variable};
 use crate::h1::encode;
 use crate::shared::Shared;
 use crate::time::Now;
+use crate::trace::Trace;
 
 /// What evaluation may look at besides the exchange.
 #[derive(Clone, Copy)]
@@ -42,6 +43,8 @@ pub struct Env<'a> {
     pub shared: &'a Shared,
     /// The time of this turn.
     pub now: Now,
+    /// Where decisions are noted, if they are.
+    pub(crate) trace: Option<&'a Trace>,
 }
 
 /// What a family of variables says: nothing if the variable is none of its own, otherwise whether it has a value.

@@ -52,7 +52,7 @@ impl Facts {
     pub(crate) fn proxy<'a>(&self, env: &Env<'a>) -> Option<&'a Proxy> {
         match &env.config.location(self.location)?.content {
             Content::Proxy(proxy) => Some(proxy),
-            Content::Files | Content::StubStatus | Content::EmptyGif => None,
+            Content::Files | Content::StubStatus | Content::Api { .. } | Content::EmptyGif => None,
         }
     }
 

@@ -149,11 +149,12 @@ impl GroupState {
 
     pub(super) fn member(&self, config: UpstreamServer, source: Source) -> Member {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Member { config, state: Arc::new(ServerState::new(id)), source }
+        Member { config, state: Arc::new(ServerState::new(id, self.first_health())), source }
     }
 
     pub(super) fn swap(&self, members: &mut RwLockWriteGuard<'_, Arc<Members>>, list: Vec<Member>) {
         let generation = members.generation + 1;
+        self.forget_checks(&list);
         **members = Arc::new(Members { generation, servers: list.into(), ring: Once::new() });
         self.touch();
     }

@@ -14,12 +14,14 @@
 //! - [`members`]: the list of servers, and how it changes.
 //! - [`found`]: the part of the list that names stand for.
 //! - [`server`]: one server's state.
+//! - [`health`]: what active checks found out, and who does them.
 //! - [`budget`]: how many retries a group may have under way.
 //!
 //! Locks are held for a pointer's copy or for a change of the list; no request takes one.
 
 pub mod budget;
 pub mod found;
+pub mod health;
 pub mod members;
 mod ring;
 pub mod server;
@@ -27,7 +29,7 @@ pub mod server;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use spin::{Mutex, RwLock};
 
@@ -92,6 +94,9 @@ pub struct GroupState {
     config: Mutex<Written>,
     next_id: AtomicU64,
     names: Mutex<found::Names>,
+    checks: Mutex<health::Checks>,
+    /// A new server has a mandatory check to pass.
+    must_pass: AtomicBool,
     /// Retries under way.
     pub budget: RetryBudget,
     /// Requests that wait for a server with room, of all workers.
@@ -121,12 +126,15 @@ impl GroupState {
             }),
             next_id: AtomicU64::new(0),
             names: Mutex::default(),
+            checks: Mutex::default(),
+            must_pass: AtomicBool::new(false),
             budget: RetryBudget::default(),
             queued: AtomicU32::new(0),
         };
         let servers = config.servers.iter().map(|server| group.member(server.clone(), Source::Config));
         let list = servers.collect();
         group.swap(&mut group.members.write(), list);
+        group.adopt_checks(config, false, Instant::default());
         group
     }
 
@@ -160,15 +168,22 @@ impl GroupState {
         if generation < written.generation {
             return;
         }
+        let renewed = generation > written.generation;
         written.generation = generation;
         if written.names != config.names {
             written.names.clone_from(&config.names);
             self.adopt_names(config, now);
         }
-        if written.servers == config.servers {
-            return;
+        if written.servers != config.servers {
+            written.servers.clone_from(&config.servers);
+            self.adopt_servers(config, now);
         }
-        written.servers.clone_from(&config.servers);
+        if renewed {
+            self.adopt_checks(config, true, now);
+        }
+    }
+
+    fn adopt_servers(&self, config: &Upstream, now: Instant) {
         self.update(now, |old| {
             let found = old.servers.iter().filter(|member| member.source == Source::Found);
             let kept = found.cloned().collect::<Vec<_>>();

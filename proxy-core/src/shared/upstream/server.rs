@@ -65,14 +65,14 @@ pub struct ServerState {
 const AVERAGE_OVER: u64 = 8;
 
 impl ServerState {
-    pub(super) const fn new(id: u64) -> Self {
+    pub(super) const fn new(id: u64, health: Health) -> Self {
         Self {
             id,
             active: AtomicU32::new(0),
             fails: AtomicU32::new(0),
             accessed_us: AtomicU64::new(0),
             checked_us: AtomicU64::new(0),
-            health: AtomicU8::new(0),
+            health: AtomicU8::new(health as u8),
             slow_since_us: AtomicU64::new(0),
             ejected_until_us: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
