@@ -11,7 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Result;
 use crate::reply::ReplyReader;
-use crate::shapes::{Shape, Traffic};
+use crate::shapes::{Security, Shape, Traffic};
+use crate::tls::{Config, Secure};
 
 /// A run without any event for this long has failed.
 const STALL: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -47,6 +48,7 @@ impl Done {
 
 struct Conn {
     stream: TcpStream,
+    secure: Option<Box<Secure>>,
     reader: ReplyReader,
     asked_at: Instant,
 }
@@ -56,6 +58,7 @@ pub(crate) struct Client {
     address: SocketAddr,
     request: Vec<u8>,
     churn: bool,
+    tls: Option<Config>,
     poll: OwnedFd,
     conns: Vec<Conn>,
     buffer: Vec<u8>,
@@ -71,6 +74,11 @@ impl Client {
             address,
             request: browser_request("GET", shape.target, connection),
             churn,
+            tls: match shape.security {
+                Security::Plain => None,
+                Security::Full => Some(Config::new(false)?),
+                Security::Resumed => Some(Config::new(true)?),
+            },
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             conns: Vec::with_capacity(connections),
             buffer: vec![0; 256 * 1024],
@@ -84,11 +92,15 @@ impl Client {
     }
 
     fn connect(&mut self, token: usize) -> Result<Conn> {
-        let stream = connect_from(self.address, self.opened)?;
+        let mut stream = connect_from(self.address, self.opened)?;
+        let secure = match &self.tls {
+            Some(config) => Some(Box::new(config.shake_hands(&mut stream)?)),
+            None => None,
+        };
         stream.set_nonblocking(true)?;
         self.opened += 1;
         epoll::add(&self.poll, &stream, epoll::EventData::new_u64(token as u64), epoll::EventFlags::IN)?;
-        Ok(Conn { stream, reader: ReplyReader::new(), asked_at: Instant::now() })
+        Ok(Conn { stream, secure, reader: ReplyReader::new(), asked_at: Instant::now() })
     }
 
     /// Keeps every connection busy until `until`, then waits for the replies that are due.
@@ -132,13 +144,20 @@ impl Client {
     /// Reads once; the latency, when that was the end of a reply.
     fn advance(&mut self, token: usize) -> Result<Option<Duration>> {
         let Some(conn) = self.conns.get_mut(token) else { return Ok(None) };
-        let got = match conn.stream.read(&mut self.buffer) {
-            Ok(0) => return Err("the proxy closed a connection before its reply was complete".into()),
-            Ok(got) => got,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let complete = conn.reader.feed(self.buffer.get(..got).unwrap_or_default())?;
+        let mut complete = false;
+        // Of what TLS has decrypted nothing may be left: no event would tell of it.
+        loop {
+            let got = match conn.read(&mut self.buffer) {
+                Ok(0) => return Err("the proxy closed a connection before its reply was complete".into()),
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            };
+            complete |= conn.reader.feed(self.buffer.get(..got).unwrap_or_default())?;
+            if complete || conn.secure.is_none() {
+                break;
+            }
+        }
         Ok(complete.then(|| conn.asked_at.elapsed()))
     }
 
@@ -168,7 +187,17 @@ impl Conn {
     /// Sends the request. It fits the socket's buffer, since nothing else is in it.
     fn ask(&mut self, request: &[u8]) -> Result<()> {
         self.asked_at = Instant::now();
-        Ok(self.stream.write_all(request)?)
+        match &mut self.secure {
+            Some(secure) => secure.write_all(request, &mut self.stream),
+            None => Ok(self.stream.write_all(request)?),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.secure {
+            Some(secure) => secure.read(buffer, &mut self.stream),
+            None => self.stream.read(buffer),
+        }
     }
 }
 

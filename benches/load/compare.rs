@@ -7,7 +7,7 @@ use crate::args::{Generator, Options};
 use crate::client::{Client, Until};
 use crate::proxies::{Kind, Proxy};
 use crate::report::{Results, Sample};
-use crate::shapes::{Shape, Traffic};
+use crate::shapes::{Security, Shape, Traffic};
 use crate::upstream::Upstream;
 use crate::{Result, bulk, cpu, h2load, launch, plot, syscalls, wrk};
 
@@ -68,7 +68,9 @@ fn rounds(
         let client = match shape.traffic {
             Traffic::Http2 => None,
             Traffic::KeepAlive | Traffic::Churn | Traffic::Idle | Traffic::Download | Traffic::Upload => {
-                Some(Client::open(proxy.address, shape, options.connections)?)
+                let address =
+                    if shape.security == Security::Plain { proxy.address } else { proxy.tls_address };
+                Some(Client::open(address, shape, options.connections)?)
             }
         };
         lanes.push((proxy, client));
@@ -100,13 +102,14 @@ fn measure(options: &Options, shape: &Shape, proxy: &Proxy, client: Option<&mut 
             let said = h2load::run(proxy.h2_address, shape, options.length)?;
             (said.requests, said.p50_us, said.p99_us)
         }
-        (Generator::Own, Some(client)) => {
-            let done = client.run(Until::Elapsed(options.length))?;
-            (done.requests, done.latency_us(0.5), done.latency_us(0.99))
-        }
-        (Generator::Wrk, Some(_)) => {
+        // wrk neither resumes sessions nor is told to.
+        (Generator::Wrk, Some(_)) if shape.security == Security::Plain => {
             let said = wrk::run(proxy.address, shape, options.connections, options.length)?;
             (said.requests, said.p50_us, said.p99_us)
+        }
+        (Generator::Own | Generator::Wrk, Some(client)) => {
+            let done = client.run(Until::Elapsed(options.length))?;
+            (done.requests, done.latency_us(0.5), done.latency_us(0.99))
         }
     };
     let spent = cpu::read(&pids) - before;

@@ -10,7 +10,7 @@
 //! same round; requests per second on a shared loopback mostly measure the other core.
 //!
 //! Reading order: `shapes` (what is asked for), `proxies` (who is asked, with which configuration), `upstream` and
-//! `client` (the two ends), `bulk` (connections that idle, and bodies of 1 GiB), `cpu` and `syscalls` (the meters),
+//! `client` (the two ends), `tls` (what may lie between client and proxy), `bulk` (connections that idle, and bodies of 1 GiB), `cpu` and `syscalls` (the meters),
 //! `compare` (the rounds), `report` and `plot` (what comes out), `vs_nginx` (the same meters as criterion groups).
 //!
 //! Without a subcommand the criterion groups run.
@@ -30,6 +30,7 @@ mod reply;
 mod report;
 mod shapes;
 mod syscalls;
+mod tls;
 mod upstream;
 mod vs_nginx;
 mod wrk;

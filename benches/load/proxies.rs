@@ -74,6 +74,8 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     /// Where it listens for HTTP/2, if it speaks it without TLS.
     pub(crate) h2_address: SocketAddr,
+    /// Where it listens for TLS, if it is told to.
+    pub(crate) tls_address: SocketAddr,
     guard: Guard,
     directory: TempDir,
 }
@@ -82,13 +84,13 @@ impl Proxy {
     /// Starts `program` in front of `upstream` and waits until it accepts connections.
     pub(crate) fn start(kind: Kind, program: &Path, upstream: SocketAddr) -> Result<Self> {
         let directory = TempDir::new(kind.name())?;
-        let (address, h2_address) = free_addresses()?;
+        let [address, h2_address, tls_address] = free_addresses()?;
         let root = directory.path();
         let mut command = launch::command(PROXY_CORE, program)?;
         match kind {
             Kind::Nginx | Kind::Ringgate => {
                 let file = root.join("nginx.conf");
-                fs::write(&file, nginx_conf(root, address, h2_address, upstream))?;
+                fs::write(&file, nginx_conf(root, [address, h2_address, tls_address], upstream))?;
                 command.arg("-p").arg(root).arg("-c").arg(file).args(["-g", "daemon off;"]);
             }
             Kind::Haproxy => {
@@ -99,7 +101,8 @@ impl Proxy {
         }
         let said = fs::File::create(root.join("said"))?;
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
-        let mut proxy = Self { kind, address, h2_address, guard: Guard(command.spawn()?), directory };
+        let mut proxy =
+            Self { kind, address, h2_address, tls_address, guard: Guard(command.spawn()?), directory };
         proxy.wait_ready()?;
         Ok(proxy)
     }
@@ -125,14 +128,23 @@ impl Proxy {
     }
 }
 
-/// Two loopback ports that the system says are free.
-fn free_addresses() -> Result<(SocketAddr, SocketAddr)> {
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok((one.local_addr()?, other.local_addr()?))
+/// Loopback ports that the system says are free.
+fn free_addresses() -> Result<[SocketAddr; 3]> {
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let [one, two, three] = [bind()?, bind()?, bind()?];
+    Ok([one.local_addr()?, two.local_addr()?, three.local_addr()?])
 }
 
+/// A certificate of the tests.
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/tls/ec.crt");
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/tls/ec.key");
+
 /// The one file that nginx and ringgate both read: what a site behind a proxy ordinarily has.
-fn nginx_conf(root: &Path, address: SocketAddr, h2_address: SocketAddr, upstream: SocketAddr) -> String {
+fn nginx_conf(
+    root: &Path,
+    [address, h2_address, tls_address]: [SocketAddr; 3],
+    upstream: SocketAddr,
+) -> String {
     let root = root.display();
     // A process that changes its user no longer hears of its parent's death (prctl(2)), and would outlive a killed bench.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
@@ -163,6 +175,11 @@ http {{
     server {{
         listen {address} backlog=4096;
         listen {h2_address} http2 backlog=4096;
+        listen {tls_address} ssl backlog=4096;
+        ssl_certificate {CERTIFICATE};
+        ssl_certificate_key {KEY};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:bench:16m;
         server_name bench.local;
         location / {{ proxy_pass http://backend; }}
         location /logged/ {{ access_log {root}/logs/access.log combined; proxy_pass http://backend; }}

@@ -19,6 +19,17 @@ pub(crate) enum Traffic {
     Upload,
 }
 
+/// What lies between the client and the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// Nothing.
+    Plain,
+    /// TLS; each connection shakes hands anew.
+    Full,
+    /// TLS; each connection resumes the session of an earlier one.
+    Resumed,
+}
+
 /// One kind of traffic.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -28,6 +39,8 @@ pub(crate) struct Shape {
     pub(crate) traffic: Traffic,
     /// The request target; `upstream` reads the reply's size from it. The download appends its own.
     pub(crate) target: &'static str,
+    /// What it is wrapped in.
+    pub(crate) security: Security,
     /// Whether HAProxy can be asked for the same work.
     pub(crate) haproxy: bool,
     /// Whether `compare` runs it unasked.
@@ -35,11 +48,22 @@ pub(crate) struct Shape {
 }
 
 const fn keep_alive(name: &'static str, target: &'static str) -> Shape {
-    Shape { name, traffic: Traffic::KeepAlive, target, haproxy: true, default: false }
+    Shape {
+        name,
+        traffic: Traffic::KeepAlive,
+        target,
+        security: Security::Plain,
+        haproxy: true,
+        default: false,
+    }
+}
+
+const fn tls(name: &'static str, target: &'static str) -> Shape {
+    Shape { security: Security::Full, haproxy: false, ..keep_alive(name, target) }
 }
 
 /// Every shape, in the order in which `--shape all` runs them.
-pub(crate) static ALL: [Shape; 11] = [
+pub(crate) static ALL: [Shape; 15] = [
     Shape { default: true, ..keep_alive("small", "/sized/128") },
     Shape { default: true, ..keep_alive("10k", "/sized/10240") },
     Shape { default: true, ..keep_alive("64k", "/sized/65536") },
@@ -47,6 +71,10 @@ pub(crate) static ALL: [Shape; 11] = [
     keep_alive("chunked", "/chunked/10240"),
     Shape { traffic: Traffic::Churn, ..keep_alive("churn", "/sized/128") },
     Shape { traffic: Traffic::Http2, haproxy: false, ..keep_alive("h2", "/sized/128") },
+    tls("tls", "/sized/128"),
+    tls("tls100k", "/sized/102400"),
+    Shape { traffic: Traffic::Churn, ..tls("tls-full", "/sized/128") },
+    Shape { traffic: Traffic::Churn, security: Security::Resumed, ..tls("tls-resumed", "/sized/128") },
     // HAProxy logs to syslog only.
     Shape { haproxy: false, ..keep_alive("logged", "/logged/128") },
     Shape { traffic: Traffic::Idle, ..keep_alive("idle", "/sized/128") },

@@ -23,6 +23,7 @@ pub mod say;
 pub mod signal;
 pub mod site;
 pub mod test;
+pub mod tls_cache;
 pub mod tls_files;
 pub mod upstream;
 pub mod version;

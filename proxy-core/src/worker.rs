@@ -20,6 +20,7 @@ pub use crate::exchange::Pools;
 use crate::exchange::context::{Conn, Context, Generation};
 use crate::exchange::proxy::attempt::{close_idle, retire};
 use crate::exchange::{ConnFacts, Exchange, sub};
+use crate::h2::trunk;
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
@@ -95,6 +96,7 @@ impl Worker {
         match completion {
             Completion::Connect { conn, .. } => match self.ctx.conns.get(conn.0) {
                 Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
                 _ => self.complete_upstream(conn, completion),
             },
@@ -102,9 +104,9 @@ impl Worker {
                 match self.ctx.conns.get(conn.0) {
                     Some(Conn::Client(_)) => self.complete_client(conn, completion),
                     Some(Conn::Working { .. }) => self.complete_upstream(conn, completion),
-                    // It was to wait for its next request: whatever comes means that it is of no use any more.
-                    Some(Conn::Idle(_)) => self.drop_idle(conn),
+                    Some(Conn::Idle(_)) => self.complete_idle(conn, completion),
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                    Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Sub { .. } | Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
                 }
@@ -131,13 +133,29 @@ impl Worker {
         self.wake();
     }
 
-    /// Drives the clients that may go on because of what others did. Bounded by the servers that were given back.
+    /// Drives the clients that may go on because of what others did, and settles what they leave to be sent. Bounded by
+    /// the servers that were given back and by what came on streams: each of these is asked for.
     fn wake(&mut self) {
-        while let Some(id) = self.ctx.wakes.pop_front() {
-            self.with_exchange(id, &mut |exchange, link, _| {
-                exchange.leave_queue(link);
-                true
-            });
+        loop {
+            if let Some(id) = self.ctx.wakes.pop_front() {
+                self.with_exchange(id, &mut |exchange, link, _| {
+                    exchange.leave_queue(link);
+                    true
+                });
+            } else if let Some(key) = self.ctx.stirred.pop_front() {
+                self.stir(key);
+            } else if let Some(id) = self.ctx.dirty_trunks.pop_front() {
+                trunk::settle(id, &mut self.ctx);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Something happened to an exchange's stream to an upstream.
+    fn stir(&mut self, key: ConnId) {
+        if let Some(Conn::Working { client }) = self.ctx.conns.get(key.0) {
+            self.with_exchange(*client, &mut |exchange, link, ctx| exchange.handle_stirred(key, link, ctx));
         }
     }
 
@@ -250,6 +268,25 @@ impl Worker {
         }
     }
 
+    /// A connection was to wait for its next request: whatever comes means that it is of no use any more, unless it was
+    /// only TLS that had something to say.
+    fn complete_idle(&mut self, id: ConnId, completion: Completion) {
+        if let Completion::Recv { result, .. } = completion
+            && let Some(slot) = self.ctx.conns.get_mut(id.0)
+            && matches!(slot, Conn::Idle(conn) if conn.identity.is_some())
+            && let Conn::Idle(mut conn) = core::mem::replace(slot, Conn::Driven)
+        {
+            let stays = conn.overhear(result, &mut self.ctx);
+            if let Some(slot) = self.ctx.conns.get_mut(id.0) {
+                *slot = Conn::Idle(conn);
+            }
+            if stays {
+                return;
+            }
+        }
+        self.drop_idle(id);
+    }
+
     fn drop_idle(&mut self, id: ConnId) {
         if let Some(Conn::Idle(conn)) = self.ctx.conns.get(id.0)
             && let Some(seat) = &conn.seat
@@ -288,6 +325,7 @@ impl Worker {
                         self.drop_idle(id);
                     }
                 }
+                Some(Conn::Trunk(_)) => trunk::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Alarm(_)) => {
                     name_server::handle_alarm(id, &mut self.ctx);
@@ -348,11 +386,12 @@ impl Worker {
         watch::stop(&mut self.ctx);
         health::stop(&mut self.ctx);
         for group in self.ctx.generation.groups.clone() {
-            let idle = group.borrow_mut().pool.drain();
+            let mut idle = group.borrow_mut().pool.drain();
+            idle.append(&mut group.borrow_mut().trunks.drain());
             idle.into_iter().for_each(|id| close_idle(id, &mut self.ctx));
         }
         for key in self.ctx.conns.keys() {
-            if matches!(self.ctx.conns.get(key), Some(Conn::Idle(_))) {
+            if matches!(self.ctx.conns.get(key), Some(Conn::Idle(_) | Conn::Trunk(_))) {
                 close_idle(ConnId(key), &mut self.ctx);
             }
             self.with_client(ConnId(key), |client, ctx| {

@@ -134,9 +134,9 @@ fn ask_php(proxy: &Proxy) -> Vec<String> {
         let location = reply.field("Location").unwrap_or("-").to_owned();
         // The pages of errors are the proxies' own.
         let text = if reply.status == 404 || reply.body.len() > 5000 { "" } else { reply.text() };
-        let sum: u64 =
-            text.is_empty().then(|| reply.body.iter().map(|byte| u64::from(*byte)).sum()).unwrap_or(0);
-        let sum = if reply.status == 404 { 0 } else { sum };
+        let is_page = reply.status == 404;
+        let sum: u64 = reply.body.iter().map(|byte| u64::from(*byte)).sum();
+        let sum = if is_page { 0 } else { sum };
         said.push(format!("{} {script} {location} {sum}\n{text}", reply.status));
     };
     ask("GET", "/any/where?a=b", "", b"");

@@ -68,7 +68,9 @@ fn who_is_asked_for_what() {
             "?nobody.test !nobody.test could not be resolved (3: Host not found) \
              >10.8.0.1:80 =/fixed 10.8.0.1 80 <502",
         ),
-        ("/a", "https://one.test", "!invalid URL prefix in \"https://one.test\" <500"),
+        ("/a", "https://one.test", "?one.test >10.1.0.1:443 =TLS"),
+        ("/a", "https://10.0.0.3:8443/x", ">10.0.0.3:8443 =TLS"),
+        ("/a", "ftp://one.test", "!invalid URL prefix in \"ftp://one.test\" <500"),
         ("/a", "one.test", "!invalid URL prefix in \"one.test\" <500"),
         ("/a", "", "!invalid URL prefix in \"\" <500"),
         ("/a", "http://", "!invalid URL prefix in \"http://\" <500"),
@@ -264,7 +266,7 @@ impl World {
                 Completion::Connect { conn, result }
             }
             Command::Send { conn, chain } => {
-                let (text, taken) = (String::from_utf8(chain.to_vec()).unwrap(), chain.len());
+                let (text, taken) = (String::from_utf8_lossy(&chain.to_vec()).into_owned(), chain.len());
                 self.sent(conn, &text);
                 Completion::Send { conn, chain, result: Ok(taken) }
             }
@@ -291,6 +293,9 @@ impl World {
     }
 
     fn sent(&mut self, conn: ConnId, text: &str) {
+        if text.starts_with('\x16') {
+            return self.notes.push("=TLS".to_owned());
+        }
         let line = text.lines().next().unwrap();
         let word = line.split(' ').nth(1).unwrap();
         if !self.upstreams.contains(&conn) {

@@ -11,5 +11,6 @@ mod fastcgi;
 mod fuzz;
 mod h1;
 mod h2;
+mod h2_out;
 mod limits;
 mod route;

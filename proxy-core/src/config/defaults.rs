@@ -218,6 +218,8 @@ impl Default for Proxy {
             pass_trailers: false,
             limit_rate: None,
             force_ranges: false,
+            tls: None,
+            is_grpc: false,
         }
     }
 }

@@ -16,6 +16,9 @@ const UNIX_PATH_BYTES_MAX: usize = 107;
 /// The port of `http://`.
 pub const HTTP_PORT: u16 = 80;
 
+/// The port of `https://`.
+pub const HTTPS_PORT: u16 = 443;
+
 /// A split address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -73,16 +76,16 @@ impl Endpoint {
         Ok(Self::Host { host: host.to_owned(), port })
     }
 
-    /// `$proxy_host` and `$proxy_port`.
+    /// `$proxy_host` and `$proxy_port`, where the URL's scheme has this port.
     #[must_use]
-    pub fn proxy_host_and_port(&self) -> (String, String) {
+    pub fn proxy_host_and_port(&self, default_port: u16) -> (String, String) {
         match self {
             Self::Unix(_) => ("localhost".to_owned(), String::new()),
             Self::Host { host, port } => {
                 let host = bracketed(host);
                 match port {
-                    None | Some(HTTP_PORT) => (host, HTTP_PORT.to_string()),
-                    Some(port) => (format!("{host}:{port}"), port.to_string()),
+                    Some(port) if *port != default_port => (format!("{host}:{port}"), port.to_string()),
+                    Some(_) | None => (host, default_port.to_string()),
                 }
             }
         }
@@ -90,20 +93,29 @@ impl Endpoint {
 
     /// The one name of everything that this endpoint may be written as: `host:80`, `unix:/path`.
     #[must_use]
-    pub fn authority(&self) -> String {
+    pub fn authority(&self, default_port: u16) -> String {
         match self {
-            Self::Host { host, port } => format!("{}:{}", bracketed(host), port.unwrap_or(HTTP_PORT)),
+            Self::Host { host, port } => format!("{}:{}", bracketed(host), port.unwrap_or(default_port)),
             Self::Unix(path) => format!("unix:{path}"),
+        }
+    }
+
+    /// The host, as a certificate names it; of a Unix socket nginx takes the path.
+    #[must_use]
+    pub fn tls_name(&self) -> &str {
+        match self {
+            Self::Host { host, .. } => host,
+            Self::Unix(path) => path,
         }
     }
 
     /// The address, where no name is to be looked up for it.
     #[must_use]
-    pub fn literal(&self) -> Option<Address> {
+    pub fn literal(&self, default_port: u16) -> Option<Address> {
         match self {
             Self::Host { host, port } => {
                 let ip = host.parse::<IpAddr>().ok()?;
-                Some(Address::Ip(SocketAddr::new(ip, port.unwrap_or(HTTP_PORT))))
+                Some(Address::Ip(SocketAddr::new(ip, port.unwrap_or(default_port))))
             }
             Self::Unix(path) => Some(Address::Unix(path.as_str().into())),
         }
@@ -174,8 +186,8 @@ mod tests {
             ("unix:/s:", "localhost", "", "unix:/s"),
         ] {
             let (endpoint, _) = Endpoint::split(text.as_bytes()).unwrap();
-            assert_eq!(endpoint.proxy_host_and_port(), (host.into(), port.into()), "{text}");
-            assert_eq!(endpoint.authority(), authority, "{text}");
+            assert_eq!(endpoint.proxy_host_and_port(HTTP_PORT), (host.into(), port.into()), "{text}");
+            assert_eq!(endpoint.authority(HTTP_PORT), authority, "{text}");
         }
     }
 }

@@ -46,7 +46,7 @@ pub use core_settings::{
     Expires, IfModifiedSince, Keepalive, KeepaliveDisable, Linger, LingeringClose, MimeTypes, Root,
     ServerTokens,
 };
-pub use endpoint::{Endpoint, HTTP_PORT, port_number};
+pub use endpoint::{Endpoint, HTTP_PORT, HTTPS_PORT, port_number};
 pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
 pub use filter::{Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Types};
 pub use gateway::{Gateway, GatewayParam, GatewayProtocol, ScriptName};
@@ -68,7 +68,7 @@ pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};
 pub use server::Server;
 pub use template::{Piece, Template};
-pub use tls::{ClientVerify, TlsServer};
+pub use tls::{ClientVerify, ProxyTls, TlsServer, UpstreamTls};
 pub use upstream::{
     Balance, BudgetLimits, CookieExpires, LeastTime, Measure, Outliers, Policy, Queue, RandomTwo, Sticky,
     StickyCookie, StickyKind, StickyLearn, Upstream, UpstreamName, UpstreamServer,

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::{Gateway, Piece, Template, UpstreamId, Variable};
+use super::{Gateway, Piece, ProxyTls, Template, UpstreamId, Variable};
 use crate::http::{HeaderId, HeaderSet, Status};
 use crate::route::Regex;
 use crate::time::Millis;
@@ -83,6 +83,10 @@ pub struct Proxy {
     pub limit_rate: Option<Template>,
     /// `proxy_force_ranges`
     pub force_ranges: bool,
+    /// `proxy_ssl_*`; none where the URL's scheme is `http`.
+    pub tls: Option<Box<ProxyTls>>,
+    /// It is a `grpc_pass`: its URL has another scheme, and `te: trailers` is passed on.
+    pub is_grpc: bool,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.
@@ -121,6 +125,8 @@ pub enum ProxyHttpVersion {
     Http10,
     /// 1.1
     Http11,
+    /// 2
+    Http2,
 }
 
 /// The reply fields that are hidden unless `proxy_pass_header` names them.

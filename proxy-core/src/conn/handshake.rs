@@ -2,6 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use rustls::AlertDescription;
 
@@ -10,9 +13,11 @@ use super::client::State;
 use super::link::Ended;
 use crate::buf::Chunk;
 use crate::command::{CloseHow, Level, Report, Room};
-use crate::config::ServerId;
-use crate::exchange::TlsFacts;
+use crate::config::{ServerId, TlsServer};
 use crate::exchange::context::{Context, Generation};
+use crate::exchange::{Facts, TlsFacts};
+use crate::tls::build::Certificate;
+use crate::tls::computed::Computed;
 use crate::tls::hello::{Hello, Opening};
 use crate::tls::session::Agreed;
 use crate::tls::{Session, Stage};
@@ -104,9 +109,45 @@ impl ClientConn {
         let http2 = on_listener.is_some_and(|listener| listener.http2)
             || generation.config.server(server).is_some_and(|server| server.http2);
         let config = if http2 { &tls.config_http2 } else { &tls.config };
-        session.accept(config, tls.record_bytes_max);
+        let config = match &tls.computed {
+            None => Arc::clone(config),
+            Some(computed) => match self.load_certificates(computed, server, &generation, ctx) {
+                Ok(certificates) => TlsServer::with_certificates(config, certificates),
+                Err(message) => {
+                    self.log_handshake(Level::Error, &message, ctx);
+                    if let Some(session) = self.link.tls() {
+                        session.refuse(AlertDescription::InternalError, "no certificate");
+                    }
+                    return true;
+                }
+            },
+        };
+        let Some(session) = self.link.tls() else { return false };
+        session.accept(&config, tls.record_bytes_max);
         self.link.advance_tls(ctx);
         true
+    }
+
+    /// The certificates that this handshake's variables name.
+    fn load_certificates(
+        &self,
+        computed: &Computed,
+        server: ServerId,
+        generation: &Generation,
+        ctx: &Context,
+    ) -> Result<Vec<Certificate>, String> {
+        // A name of a host is no path.
+        if self
+            .facts
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.server_name.iter().any(|byte| matches!(byte, b'/' | 0)))
+        {
+            return Err("client sent invalid server name".into());
+        }
+        let facts = Facts { server, ..Facts::blank(Rc::clone(&self.facts)) };
+        let names = computed.names(&facts, &ctx.env(generation));
+        computed.load(&names)
     }
 
     fn server_of(&self, hello: &Hello, generation: &Generation) -> Option<ServerId> {
@@ -142,7 +183,7 @@ impl ClientConn {
             let line = alloc::format!(
                 "*{} {message} while SSL handshaking, client: {}, server: {}",
                 self.facts.number,
-                alloc::string::String::from_utf8_lossy(&self.facts.client_text),
+                String::from_utf8_lossy(&self.facts.client_text),
                 self.facts.peer.local,
             );
             ctx.reports.push_back(Report::Error { log: log.log, level, message: line.into_bytes() });

@@ -11,6 +11,7 @@ use super::{Allowance, Pace};
 use crate::buf::{Buf, Chain, Chunk};
 use crate::command::{CloseHow, Command, ConnId, IoError, Room};
 use crate::exchange::context::Context;
+use crate::h2::trunk::door;
 use crate::time::{Instant, Millis, Now};
 use crate::timer::{Deadline, Reason};
 use crate::tls::{self, Session};
@@ -110,6 +111,13 @@ impl Link {
     /// Puts TLS between the bytes here and those on the wire.
     pub(crate) fn with_tls(self, session: Session) -> Self {
         Self { tls: Some(Box::new(session)), ..self }
+    }
+
+    /// From here on there is TLS between the bytes here and those on the wire; ours come first.
+    pub(crate) fn connect_tls(&mut self, session: Session, ctx: &mut Context) {
+        debug_assert!(self.out.is_empty() && self.inbox.is_empty());
+        self.tls = Some(Box::new(session));
+        self.flush(ctx);
     }
 
     /// From here on there is TLS between the bytes here and those on the wire, these first ones included.
@@ -213,8 +221,9 @@ impl Link {
     pub(crate) fn want_recv(&mut self, room: Room, ctx: &mut Context) {
         if !self.receiving && self.ended.is_none() && self.inbox.is_empty() {
             self.receiving = true;
-            if self.port.is_none() {
-                ctx.commands.push_back(Command::Recv { conn: self.id, room });
+            match &self.port {
+                None => ctx.commands.push_back(Command::Recv { conn: self.id, room }),
+                Some(_) => door::pull(self, ctx),
             }
         }
     }
@@ -254,7 +263,10 @@ impl Link {
         if !text.is_empty() {
             self.inbox = text;
         }
-        self.flush(ctx);
+        // The last words of our handshake go with the first request.
+        if !session.has_first_word() {
+            self.flush(ctx);
+        }
     }
 
     /// Links bytes behind what is to be sent.
@@ -281,7 +293,7 @@ impl Link {
         let bytes_max = if self.pace.is_some() { self.paced(bytes_max, ctx.now) } else { bytes_max };
         if let Some(port) = &mut self.port {
             port.allowance_bytes = bytes_max;
-            return;
+            return door::flush(self, ctx);
         }
         let mut chain = self.out.split_to(bytes_max.min(self.send_bytes_max()));
         if let Some(session) = self.tls.as_deref_mut() {
@@ -436,8 +448,9 @@ impl Link {
                 ctx.commands.push_back(Command::Send { conn: self.id, chain: farewell });
             }
         }
-        if self.port.is_none() {
-            ctx.commands.push_back(Command::Close { conn: self.id, how });
+        match &self.port {
+            None => ctx.commands.push_back(Command::Close { conn: self.id, how }),
+            Some(_) => door::release(self, ctx),
         }
     }
 }

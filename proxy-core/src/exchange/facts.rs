@@ -324,6 +324,8 @@ pub struct DynamicTarget {
     pub port: Box<[u8]>,
     /// What is asked for; empty for the request's own target.
     pub uri: Box<[u8]>,
+    /// Whether it is asked over TLS.
+    pub tls: bool,
 }
 
 /// The reply as the client sees it.

@@ -46,9 +46,17 @@ pub fn write(out: &mut Vec<u8>, message: &str, facts: &Facts, env: &Env<'_>) {
 fn upstream(attempt: &Try, facts: &Facts, env: &Env<'_>, out: &mut Vec<u8>) {
     let Some(proxy) = facts.proxy(env) else { return };
     out.extend_from_slice(b", upstream: \"");
-    // A URL that is computed may begin with a variable; it passed as `http://` then.
-    let computed = facts.dynamic_target.is_some();
-    let scheme = proxy.url.split_once("://").filter(|_| !computed).map_or("http", |(scheme, _)| scheme);
+    let scheme = match &facts.dynamic_target {
+        // A URL that is computed may begin with a variable.
+        Some(target) => {
+            if target.tls {
+                "https"
+            } else {
+                "http"
+            }
+        }
+        None => proxy.url.split_once("://").map_or("http", |(scheme, _)| scheme),
+    };
     let scheme = proxy.gateway.as_ref().map_or(scheme, |gateway| gateway.protocol.scheme());
     text(scheme.as_bytes(), out);
     out.extend_from_slice(b"://");

@@ -3,6 +3,7 @@
 //! Counters are kept per worker in [`Worker`](crate::worker::Worker) and folded in here once per turn at the most, so
 //! that the request path never touches a contended line.
 
+pub mod client_sessions;
 mod limit_conn;
 mod limit_req;
 mod room;

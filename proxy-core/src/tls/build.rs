@@ -16,6 +16,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use spin::RwLock;
 
+use super::computed::Computed;
 use super::verify::{AskOnly, Trust};
 use crate::config::{ClientVerify, TlsServer};
 use crate::shared::tls::{Resumption, SessionContext, SessionStore, TicketKeys};
@@ -101,6 +102,8 @@ impl Parameters {
 pub struct ServerSettings {
     /// `ssl_certificate` with its `ssl_certificate_key`: chains, the server's own certificate first.
     pub certificates: Vec<Certificate>,
+    /// The same where their names hold variables.
+    pub computed: Option<Computed>,
     /// `ssl_protocols`, `ssl_ciphers`, `ssl_ecdh_curve`
     pub parameters: Parameters,
     /// `ssl_prefer_server_ciphers`
@@ -264,6 +267,7 @@ pub fn server(settings: ServerSettings) -> Result<TlsServer, String> {
         reject: settings.reject,
         verify: settings.verify,
         trust: settings.trust,
+        computed: settings.computed,
         time: settings.time,
     })
 }
@@ -277,11 +281,23 @@ fn context(settings: &ServerSettings) -> SessionContext {
             digest.update(der);
         }
     }
+    if let Some(computed) = &settings.computed {
+        digest.update(format!("{:?}", computed.pairs).as_bytes());
+    }
     digest.update(&[settings.verify as u8]);
     settings.trust.digest(&mut digest);
     let mut context = SessionContext::default();
     context.copy_from_slice(digest.finish().as_ref());
     context
+}
+
+impl TlsServer {
+    /// The configuration `of` it with these certificates in the place of those that are named by variables.
+    pub(crate) fn with_certificates(of: &ServerConfig, certificates: Vec<Certificate>) -> Arc<ServerConfig> {
+        let mut config = of.clone();
+        config.cert_resolver = Arc::new(Keys { keys: certificates });
+        Arc::new(config)
+    }
 }
 
 /// The certificates of one server: the client's signature schemes and ciphers choose.

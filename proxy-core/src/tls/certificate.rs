@@ -38,6 +38,13 @@ pub(crate) fn subject(der: &[u8]) -> Option<String> {
     Some(Certificate::from_der(der).ok()?.tbs_certificate().subject().to_string())
 }
 
+/// The subject's common name.
+pub(crate) fn common_name(der: &[u8]) -> Option<String> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let name = certificate.tbs_certificate().subject().common_name().ok()??;
+    Some(name.value().into_owned())
+}
+
 /// `$ssl_client_i_dn`: the issuer as RFC 2253 writes it.
 pub(crate) fn issuer(der: &[u8]) -> Option<String> {
     Some(Certificate::from_der(der).ok()?.tbs_certificate().issuer().to_string())

@@ -10,10 +10,14 @@
 //! - [`verify`]: chains of certificates, weighed;
 //! - [`certificate`]: what one says of itself;
 //! - [`names`]: OpenSSL's names;
+//! - [`client`]: the other side, towards upstreams;
+//! - [`computed`]: certificates whose names hold variables;
 //! - [`build`]: what a configuration's certificates and settings compile to.
 
 pub mod build;
 pub(crate) mod certificate;
+pub mod client;
+pub mod computed;
 pub(crate) mod hello;
 pub mod names;
 pub(crate) mod records;

@@ -300,6 +300,11 @@ impl Records {
         true
     }
 
+    /// Whether the other end is a server.
+    pub(super) const fn is_client(&self) -> bool {
+        matches!(self.kernel, Kernel::Client(_))
+    }
+
     fn version(&self) -> ProtocolVersion {
         match &self.kernel {
             Kernel::Server(kernel) => kernel.protocol_version(),

@@ -24,6 +24,7 @@ use rustls::{
 };
 use smallvec::SmallVec;
 
+use super::client::Refusal;
 use super::hello::{self, Opening};
 use super::records::{Broken, Kernel, Records, TEXT_BYTES_MAX};
 use crate::buf::{Buf, Chain, Chunk};
@@ -68,6 +69,8 @@ pub(crate) struct Failure {
     pub(crate) reason: Box<str>,
     /// Whether it is not the peer's doing.
     pub(crate) ours: bool,
+    /// What is wrong with the server that was to be reached.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 /// What the handshake has led to.
@@ -118,10 +121,6 @@ impl Session {
         }
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "upstreams come later; until then the tests are the clients")
-    )]
     /// A session with an upstream; it begins with a ClientHello in the outgoing records.
     pub(crate) fn connecting(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Self {
         let mut session = Self::accepting();
@@ -173,7 +172,7 @@ impl Session {
         // RFC 8446, section 5.1: not encrypted, there are no keys.
         let record = [21, 3, 3, 0, 2, 2, u8::from(alert)];
         self.outgoing.push(Chunk::from_vec(record.to_vec()));
-        self.stage = Stage::Failed(Failure { reason: reason.into(), ours: false });
+        self.stage = Stage::Failed(Failure::of(reason, false));
     }
 
     /// Bytes came. Gives the text in them.
@@ -227,7 +226,7 @@ impl Session {
             let outgoing = &mut self.outgoing;
             records.seal_alert(alert, &mut |record| outgoing.push(Chunk::from_vec(record)));
         }
-        self.stage = Stage::Failed(Failure { reason: broken.reason.into(), ours: false });
+        self.stage = Stage::Failed(Failure::of(&broken.reason, false));
         Chunk::empty()
     }
 
@@ -275,7 +274,8 @@ impl Session {
             error,
             Error::General(_) | Error::FailedToGetCurrentTime | Error::FailedToGetRandomBytes
         );
-        self.stage = Stage::Failed(Failure { reason: error.to_string().into(), ours });
+        let refusal = Refusal::of(error);
+        self.stage = Stage::Failed(Failure { refusal, ..Failure::of(&error.to_string(), ours) });
     }
 
     /// The alert that rustls has for the peer after a failure.
@@ -316,6 +316,11 @@ impl Session {
         self.records.is_some()
     }
 
+    /// Whether the handshake is complete and its owner, who has not heard of it yet, is the one to speak.
+    pub(crate) fn has_first_word(&self) -> bool {
+        self.agreed.is_some() && self.records.as_ref().is_some_and(|records| records.is_client())
+    }
+
     /// What the handshake has led to; only once.
     pub(crate) const fn take_agreed(&mut self) -> Option<Box<Agreed>> {
         self.agreed.take()
@@ -344,7 +349,7 @@ impl Session {
             outgoing.push(Chunk::from_vec(record));
         });
         if !sealed {
-            self.stage = Stage::Failed(Failure { reason: "the keys are used up".into(), ours: true });
+            self.stage = Stage::Failed(Failure::of("the keys are used up", true));
         }
     }
 
@@ -382,6 +387,12 @@ impl Session {
     /// All records are sent: how much plain text that was, in bytes.
     pub(crate) const fn take_sealed(&mut self) -> usize {
         core::mem::replace(&mut self.sealed_bytes, 0)
+    }
+}
+
+impl Failure {
+    fn of(reason: &str, ours: bool) -> Self {
+        Self { reason: reason.into(), ours, refusal: None }
     }
 }
 

@@ -21,6 +21,7 @@ fn server(parameters: Parameters) -> TlsServer {
     let key = build::private_key(KEY).unwrap();
     build::server(ServerSettings {
         certificates: [Certificate::new(CHAIN, key, None).unwrap()].into(),
+        computed: None,
         parameters,
         prefer_server_ciphers: false,
         tickets: None,

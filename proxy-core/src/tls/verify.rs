@@ -39,7 +39,8 @@ impl Verdict {
     const REVOKED: Self = Self(23, "certificate revoked");
     const NO_CRL: Self = Self(3, "unable to get certificate CRL");
     const CRL_EXPIRED: Self = Self(12, "CRL has expired");
-    const TOO_LONG: Self = Self(22, "certificate chain too long");
+    /// A chain that is too long: OpenSSL says so (22), goes on in vain, and this is what it says last.
+    const TOO_LONG: Self = Self::NO_ISSUER;
     const PURPOSE: Self = Self(26, "unsuitable certificate purpose");
     const SIGNATURE: Self = Self(7, "certificate signature failure");
     const REJECTED: Self = Self(28, "certificate rejected");
@@ -70,6 +71,7 @@ impl Trust {
     /// Adds all that is trusted to a digest.
     pub(super) fn digest(&self, digest: &mut aws_lc_rs::digest::Context) {
         self.certificates.iter().for_each(|certificate| digest.update(certificate));
+        digest.update(alloc::format!("{} {:?}", self.depth_max, self.crls).as_bytes());
     }
 
     /// The names of those who are trusted, for the client to choose by.

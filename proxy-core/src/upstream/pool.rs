@@ -1,9 +1,13 @@
 //! Connections that wait to be used again: last in, first out, so that the warm ones stay warm and the rest time out.
+//!
+//! A connection is only given to who wants it made as it was: a plain one, or with this identity of TLS.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::command::ConnId;
+use crate::tls::client::Identity;
 
 /// A group's idle connections on this worker.
 #[derive(Debug)]
@@ -17,10 +21,11 @@ pub(crate) struct Pool {
     len: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Idle {
     conn: ConnId,
     number: u64,
+    identity: Option<Arc<Identity>>,
 }
 
 /// How many entries of the order may be out of date, besides as many as there are connections.
@@ -46,22 +51,28 @@ impl Pool {
         (0..surplus).filter_map(|_| self.take_oldest()).collect()
     }
 
-    /// The connection to `server` that was used last.
-    pub(crate) fn take(&mut self, server: usize) -> Option<ConnId> {
-        let idle = self.idle.get_mut(server)?.pop()?;
+    /// The connection to `server` that was used last, of those with this identity.
+    pub(crate) fn take(&mut self, server: usize, identity: Option<&Arc<Identity>>) -> Option<ConnId> {
+        let waiting = self.idle.get_mut(server)?;
+        let place = waiting.iter().rposition(|idle| idle.identity.as_ref() == identity)?;
         self.len -= 1;
-        Some(idle.conn)
+        Some(waiting.remove(place).conn)
     }
 
     /// Keeps a connection. Returns the one that must be closed for it: the oldest, or itself where none are kept.
-    pub(crate) fn put(&mut self, server: usize, conn: ConnId) -> Option<ConnId> {
+    pub(crate) fn put(
+        &mut self,
+        server: usize,
+        conn: ConnId,
+        identity: Option<Arc<Identity>>,
+    ) -> Option<ConnId> {
         if self.keep_max == 0 {
             return Some(conn);
         }
         let evicted = if self.len >= self.keep_max { self.take_oldest() } else { None };
         let Some(idle) = self.idle.get_mut(server) else { return Some(conn) };
         self.next += 1;
-        idle.push(Idle { conn, number: self.next });
+        idle.push(Idle { conn, number: self.next, identity });
         self.order.push_back((self.next, server));
         self.len += 1;
         self.tidy();
@@ -132,12 +143,18 @@ mod tests {
         let conn = |index| ConnId(Key { index, generation: 0 });
         let mut pool = Pool::new(3);
         pool.grow(2);
-        assert_eq!([pool.put(0, conn(1)), pool.put(1, conn(2)), pool.put(0, conn(3))], [None; 3]);
-        assert_eq!(pool.put(1, conn(4)), Some(conn(1)));
-        assert_eq!((pool.take(1), pool.take(1), pool.take(1)), (Some(conn(4)), Some(conn(2)), None));
+        assert_eq!(
+            [pool.put(0, conn(1), None), pool.put(1, conn(2), None), pool.put(0, conn(3), None)],
+            [None; 3]
+        );
+        assert_eq!(pool.put(1, conn(4), None), Some(conn(1)));
+        assert_eq!(
+            (pool.take(1, None), pool.take(1, None), pool.take(1, None)),
+            (Some(conn(4)), Some(conn(2)), None)
+        );
         pool.remove(0, conn(3));
-        assert_eq!((pool.take(0), pool.len()), (None, 0));
-        assert_eq!(Pool::new(0).put(0, conn(9)), Some(conn(9)));
+        assert_eq!((pool.take(0, None), pool.len()), (None, 0));
+        assert_eq!(Pool::new(0).put(0, conn(9), None), Some(conn(9)));
     }
 
     #[test]
@@ -145,15 +162,32 @@ mod tests {
         let conn = |index| ConnId(Key { index, generation: 0 });
         let mut pool = Pool::new(4);
         pool.grow(3);
-        pool.put(0, conn(1));
+        pool.put(0, conn(1), None);
         for n in 0..10_000 {
-            pool.put(1 + n as usize % 2, conn(2 + n));
-            assert_eq!(pool.take(1 + n as usize % 2), Some(conn(2 + n)));
+            pool.put(1 + n as usize % 2, conn(2 + n), None);
+            assert_eq!(pool.take(1 + n as usize % 2, None), Some(conn(2 + n)));
         }
         assert!(pool.order.len() <= 2 + SLACK, "{}", pool.order.len());
-        pool.put(2, conn(90_000));
+        pool.put(2, conn(90_000), None);
         assert_eq!(pool.resize(1), [conn(1)]);
         assert_eq!(pool.drain_server(2), [conn(90_000)]);
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn nobody_gets_a_connection_that_was_made_for_another_identity() {
+        let conn = |index| ConnId(Key { index, generation: 0 });
+        let identity = |name: &[u8]| Some(Arc::new(Identity::of_tests(name)));
+        let mut pool = Pool::new(8);
+        pool.grow(1);
+        let [a, b] = [identity(b"a"), identity(b"b")];
+        for (index, identity) in [(1, &a), (2, &b), (3, &None), (4, &a)] {
+            assert_eq!(pool.put(0, conn(index), identity.clone()), None);
+        }
+        assert_eq!(pool.take(0, identity(b"c").as_ref()), None);
+        assert_eq!([pool.take(0, None), pool.take(0, None)], [Some(conn(3)), None]);
+        assert_eq!(pool.take(0, identity(b"b").as_ref()), Some(conn(2)));
+        assert_eq!([(); 3].map(|()| pool.take(0, a.as_ref())), [Some(conn(4)), Some(conn(1)), None]);
         assert_eq!(pool.len(), 0);
     }
 }

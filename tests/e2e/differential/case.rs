@@ -3,7 +3,8 @@
 //! ```text
 //! # what the file is about
 //! === config
-//! what stands inside `http { }`: @PORT0@ … are the proxy's ports, @UP@ and @UP2@ upstreams, @DEAD@ is nobody's address
+//! what stands inside `http { }`: @PORT0@ … are the proxy's ports, @UP@ and @UP2@ upstreams, @DEAD@ is nobody's address,
+//! @TLS@ where the certificates are
 //! === file html/index.html
 //! a file in the proxy's directory, @DIR@
 //! === link html/l

@@ -63,6 +63,7 @@ files! {
     logs
     predicates
     proxy
+    proxy_ssl
     realip
     redirects
     refused

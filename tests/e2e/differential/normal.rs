@@ -8,6 +8,7 @@ use crate::harness::proxy::Proxy;
 impl Bench {
     /// The text with stand-ins for what differs from run to run.
     pub(super) fn normal(&self, text: &str, proxy: &Proxy) -> String {
+        let text = text.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/tls"), "@TLS@");
         let mut text = text.replace(&proxy.directory().display().to_string(), "@DIR@");
         for (port, name) in
             [(self.upstream.ports[0], "UP"), (self.upstream.ports[1], "UP2"), (self.dead, "DEAD")]

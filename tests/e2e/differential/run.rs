@@ -78,6 +78,7 @@ impl Bench {
         text.replace("@UP@", &format!("127.0.0.1:{up}"))
             .replace("@UP2@", &format!("127.0.0.1:{up2}"))
             .replace("@DEAD@", &format!("127.0.0.1:{}", self.dead))
+            .replace("@TLS@", concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/tls"))
     }
 
     fn fill(&self, text: &str, proxy: &Proxy) -> String {

@@ -10,6 +10,7 @@ mod check;
 mod files;
 mod filter;
 mod gateway;
+mod grpc;
 mod headers;
 mod health;
 mod http2;
@@ -21,6 +22,7 @@ mod map;
 mod mirror;
 mod process;
 mod proxy;
+mod proxy_ssl;
 mod resolver;
 mod rewrite;
 mod shape;
@@ -102,6 +104,8 @@ pub enum Effect {
     Proxy(Store<ProxyLevel>),
     /// FastCGI, SCGI or uwsgi.
     Gateway(Family, Store<ProxyLevel>),
+    /// The gRPC module, which has the proxy module's settings.
+    Grpc(Store<ProxyLevel>),
     /// Limits on requests and connections.
     Limit(Store<LimitLevel>),
     /// A group of servers.
@@ -224,6 +228,10 @@ impl Entry {
         self.effect(Effect::Gateway(family, store))
     }
 
+    const fn grpc(self, store: Store<ProxyLevel>) -> Self {
+        self.effect(Effect::Grpc(store))
+    }
+
     const fn limit(self, store: Store<LimitLevel>) -> Self {
         self.effect(Effect::Limit(store))
     }
@@ -259,6 +267,8 @@ const TABLES: &[&[Entry]] = &[
     gateway::SCGI,
     gateway::UWSGI,
     gateway::ENTRIES,
+    proxy_ssl::ENTRIES,
+    grpc::ENTRIES,
     tls::ENTRIES,
 ];
 

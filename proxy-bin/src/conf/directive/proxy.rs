@@ -22,7 +22,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "proxy_http_version",
         C::HSL,
         A::ONE,
-        "The protocol towards the upstream: 1.0 or 1.1. Default: 1.1.",
+        "The protocol towards the upstream: 1.0, 1.1 or 2 (with upgrades by 1.1). Default: 1.1.",
     )
     .proxy(lower::proxy::http_version),
     Entry::new("proxy_method", C::HSL, A::ONE, "The method that is sent instead of the client's.")

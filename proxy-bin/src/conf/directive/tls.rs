@@ -18,6 +18,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The file with the key of the certificate in the same place.",
     ).server(|level, call| lower::tls::certificate_key(&mut level.tls, call)).repeats(),
     Entry::new(
+        "ssl_certificate_cache",
+        C::HS,
+        A::ONE_TO_THREE,
+        "How certificates are kept whose names hold variables: off, or max= with inactive= and valid=. Default: off.",
+    ).server(|level, call| lower::tls::set_certificate_cache(&mut level.tls, call)),
+    Entry::new(
         "ssl_password_file",
         C::HS,
         A::ONE,

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Endpoint, Gateway, GatewayParam, GatewayProtocol, Piece, Proxy, ScriptName, Target, TargetUri, Template,
-    Variable,
+    Endpoint, Gateway, GatewayParam, GatewayProtocol, HTTP_PORT, Piece, Proxy, ScriptName, Target, TargetUri,
+    Template, Variable,
 };
 use proxy_core::http::HeaderSet;
 use proxy_core::route::Regex;
@@ -173,7 +173,7 @@ impl Gateways {
             Family::Scgi => scgi,
             Family::Uwsgi => uwsgi,
         };
-        level.proxy(done, pass)
+        level.proxy(done, pass, None)
     }
 
     /// What `$fastcgi_script_name` goes by.
@@ -205,6 +205,8 @@ pub fn pass(call: &mut Call<'_, '_>, family: Family) -> Parsed<Pass> {
         proxy_host: Arc::default(),
         proxy_port: Arc::default(),
         url: format!("{name}://").into(),
+        tls: None,
+        tls_name: None,
         default_redirect: None,
     };
     let rest = match strip_scheme(&text, family) {
@@ -231,8 +233,13 @@ pub fn pass(call: &mut Call<'_, '_>, family: Family) -> Parsed<Pass> {
         diagnostic.help("the name of an `upstream`, an address with its port, or `unix:` and a path");
         return Err(diagnostic);
     }
-    let upstream =
-        call.cx.upstreams.reference(call.cx.env, field, &endpoint, rest, &mut call.cx.diagnostics)?;
+    let upstream = call.cx.upstreams.reference(
+        call.cx.env,
+        field,
+        (&endpoint, HTTP_PORT),
+        rest,
+        &mut call.cx.diagnostics,
+    )?;
     Ok(made(Target::Upstream(upstream)))
 }
 

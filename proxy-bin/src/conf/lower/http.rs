@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, RealIp, RewriteLine,
-    RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyTls, RealIp,
+    RewriteLine, RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
 
@@ -107,6 +107,8 @@ struct Settings {
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
     gateways: Gateways,
+    grpc: Arc<ProxyLevel>,
+    grpc_done: Arc<ProxyShared>,
     limits: Arc<LimitLevel>,
     limits_done: Option<Arc<Limits>>,
     access: Arc<AccessLevel>,
@@ -264,6 +266,7 @@ impl Lower<'_, '_> {
         Upstreams::resolve_names(self.cx, core.resolver, core.resolver_timeout);
         let mirror = Arc::new(level.mirror.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
+        let grpc = Arc::new(level.grpc.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());
         let real_ip = Arc::new(level.real_ip.unwrap_or_default());
@@ -279,6 +282,8 @@ impl Lower<'_, '_> {
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
             gateways: Gateways::top(level.gateways, self.cx),
+            grpc_done: Arc::new(grpc.finish_grpc()),
+            grpc,
             limits_done: limits.finish(),
             limits,
             access_done: access.finish(),
@@ -324,6 +329,11 @@ impl Lower<'_, '_> {
             settings.proxy = Arc::new(proxy);
         }
         settings.gateways.descend(&mut level.gateways, self.cx);
+        if let Some(mut grpc) = level.grpc.take() {
+            grpc.inherit(&outer.grpc);
+            settings.grpc_done = Arc::new(grpc.finish_grpc());
+            settings.grpc = Arc::new(grpc);
+        }
         if let Some(mut limits) = level.limits.take() {
             limits.inherit(&outer.limits);
             settings.limits_done = limits.finish();
@@ -437,9 +447,20 @@ impl Lower<'_, '_> {
         let nested = std::mem::take(&mut node.locations);
         let found = self.tree(nested, &settings, out);
         let origin = self.cx.origin(node.directive.name.span);
+        let tls = match &content {
+            Some(OwnContent::Pass(pass)) => settings.proxy.tls.of_pass(pass, self.cx),
+            Some(
+                OwnContent::Gateway(..)
+                | OwnContent::Grpc(_)
+                | OwnContent::StubStatus
+                | OwnContent::Api { .. }
+                | OwnContent::EmptyGif,
+            )
+            | None => None,
+        };
         let checks = std::mem::take(&mut node.level.own.health_checks);
         let id = node.id;
-        let location = location(node, &settings, content.as_ref(), origin);
+        let location = location(node, &settings, content.as_ref(), tls, origin);
         health::attach(self.cx, checks, &location.content, self.server, id);
         out.push((id, location));
         found
@@ -497,7 +518,13 @@ fn duplicate(is_named: bool, pattern: &[u8], (span, terminator): (Span, Span), f
     diagnostic
 }
 
-fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, origin: Origin) -> Location {
+fn location(
+    node: Node<'_>,
+    settings: &Settings,
+    content: Option<&OwnContent>,
+    tls: Option<Box<ProxyTls>>,
+    origin: Origin,
+) -> Location {
     let content = match content {
         None => Content::Files,
         Some(OwnContent::StubStatus) => Content::StubStatus,
@@ -507,7 +534,10 @@ fn location(node: Node<'_>, settings: &Settings, content: Option<&OwnContent>, o
             Content::Proxy(Arc::new(settings.gateways.proxy(*family, pass)))
         }
         Some(OwnContent::Pass(pass)) => {
-            Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass)))
+            Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass, tls)))
+        }
+        Some(OwnContent::Grpc(pass)) => {
+            Content::Proxy(Arc::new(settings.grpc.grpc(&settings.grpc_done, pass)))
         }
     };
     // nginx redirects `/name` to `/name/` where the latter is proxied.

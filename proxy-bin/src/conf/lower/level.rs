@@ -31,6 +31,8 @@ pub struct Level {
     pub proxy: Option<ProxyLevel>,
     /// FastCGI, SCGI and uwsgi, likewise.
     pub gateways: GatewayLevels,
+    /// The gRPC module, likewise.
+    pub grpc: Option<ProxyLevel>,
     /// Limits, likewise.
     pub limits: Option<LimitLevel>,
     /// Who may ask, likewise.
@@ -77,6 +79,8 @@ pub enum OwnContent {
     Pass(Box<Pass>),
     /// `fastcgi_pass`, `scgi_pass` or `uwsgi_pass`
     Gateway(Family, Box<Pass>),
+    /// `grpc_pass`
+    Grpc(Box<Pass>),
     /// `stub_status`
     StubStatus,
     /// `api`

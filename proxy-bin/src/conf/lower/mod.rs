@@ -17,6 +17,7 @@ pub mod files;
 pub mod filter;
 pub mod gateway;
 pub mod geo;
+pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod http2;
@@ -42,6 +43,7 @@ pub mod template;
 pub mod tls;
 pub mod tls_values;
 pub mod upstream;
+pub mod upstream_tls;
 pub mod variables;
 pub mod vetting;
 

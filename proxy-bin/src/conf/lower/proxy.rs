@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, Gateway, IgnoreHeaders, NextUpstream, Proxy,
-    ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
+    ProxyHttpVersion, ProxyTls, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -15,6 +15,7 @@ use super::core::inherit;
 use super::gateway::{Family, GatewayLevel, hidden};
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
+use super::upstream_tls::UpstreamTlsLevel;
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -68,6 +69,7 @@ pub struct ProxyLevel {
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
+    pub tls: UpstreamTlsLevel,
 }
 
 impl ProxyLevel {
@@ -81,10 +83,17 @@ impl ProxyLevel {
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
             limit_rate force_ranges);
         self.gateway.inherit(&parent.gateway);
+        self.tls.inherit(&parent.tls);
     }
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
     pub fn finish(&self, cx: &mut Context<'_>) -> ProxyShared {
+        let buffering = self.body_buffering(cx);
+        self.finish_with(buffering)
+    }
+
+    /// The same with these buffers.
+    pub fn finish_with(&self, buffering: BodyBuffering) -> ProxyShared {
         let set_headers = Arc::new(SetHeaders::new(self.set_headers.clone().unwrap_or_default()));
         let named = |id| set_headers.names.contains_id(id);
         let configured = named(HeaderId::Upgrade) || named(HeaderId::Connection);
@@ -92,7 +101,7 @@ impl ProxyLevel {
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
             gateway: self.gateway.finish(self.family),
-            buffering: self.body_buffering(cx),
+            buffering,
             cookie_domains: self.cookie_domains.clone().unwrap_or_default().into(),
             cookie_paths: self.cookie_paths.clone().unwrap_or_default().into(),
             cookie_flags: self.cookie_flags.clone().unwrap_or_default().into(),
@@ -166,7 +175,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: Option<Box<ProxyTls>>) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -203,6 +212,8 @@ impl ProxyLevel {
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
+            tls,
+            is_grpc: false,
         }
     }
 
@@ -278,12 +289,11 @@ pub fn buffers(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
 
 /// `proxy_http_version 1.1;`
 pub fn http_version(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    if call.first().arg.is("2") {
-        return Err(call
-            .first()
-            .error("HTTP/2 to upstreams is known to nginx but ringgate does not support it yet"));
-    }
-    let versions = [("1.0", ProxyHttpVersion::Http10), ("1.1", ProxyHttpVersion::Http11)];
+    let versions = [
+        ("1.0", ProxyHttpVersion::Http10),
+        ("1.1", ProxyHttpVersion::Http11),
+        ("2", ProxyHttpVersion::Http2),
+    ];
     level.http_version = Some(call.first().choice(&versions)?);
     Ok(())
 }

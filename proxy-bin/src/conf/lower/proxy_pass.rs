@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use proxy_core::config::{LocationKind, RedirectRule, Target, TargetUri, Template};
+use proxy_core::config::{HTTP_PORT, HTTPS_PORT, LocationKind, RedirectRule, Target, TargetUri, Template};
 
 use super::address;
 use super::context::Call;
 use super::template::{compile, compile_bytes, has_variables};
+use crate::conf::span::Span;
 use crate::conf::value::Parsed;
 
 /// A `proxy_pass`, compiled.
@@ -22,6 +23,10 @@ pub struct Pass {
     pub proxy_port: Arc<[u8]>,
     /// Scheme and host as written.
     pub url: Arc<str>,
+    /// Where the URL stands, if TLS may be needed for it.
+    pub tls: Option<Span>,
+    /// Its host, as a certificate names it, where that is known.
+    pub tls_name: Option<Box<str>>,
     /// What `proxy_redirect default` means here; nothing where the URL holds variables.
     pub default_redirect: Option<RedirectRule>,
 }
@@ -38,7 +43,8 @@ pub fn proxy_pass(call: &mut Call<'_, '_>) -> Parsed<Pass> {
     if has_variables(authority.as_bytes()) || (!has_scheme && has_variables(url.as_bytes())) {
         return dynamic(call, &url);
     }
-    let Some(rest) = strip_scheme(&url) else { return Err(bad_scheme(call, &url)) };
+    let Some((rest, is_tls)) = strip_scheme(&url) else { return Err(bad_scheme(call)) };
+    let default_port = if is_tls { HTTPS_PORT } else { HTTP_PORT };
     let (endpoint, uri) =
         address::split(rest).map_err(|error| field.error(format!("{error} in upstream \"{rest}\"")))?;
     if !uri.is_empty() && !has_variables(uri.as_bytes()) {
@@ -52,9 +58,14 @@ pub fn proxy_pass(call: &mut Call<'_, '_>) -> Parsed<Pass> {
         }
         uri => TargetUri::Replace(with_slash(uri).as_bytes().into()),
     };
-    let upstream =
-        call.cx.upstreams.reference(call.cx.env, field, &endpoint, rest, &mut call.cx.diagnostics)?;
-    let (proxy_host, proxy_port) = endpoint.proxy_host_and_port();
+    let upstream = call.cx.upstreams.reference(
+        call.cx.env,
+        field,
+        (&endpoint, default_port),
+        rest,
+        &mut call.cx.diagnostics,
+    )?;
+    let (proxy_host, proxy_port) = endpoint.proxy_host_and_port(default_port);
     let base = url.get(..url.len() - uri.len()).unwrap_or_default();
     let default_redirect = (!has_variables(uri.as_bytes())).then(|| default_redirect(call, base, uri));
     Ok(Pass {
@@ -63,6 +74,8 @@ pub fn proxy_pass(call: &mut Call<'_, '_>) -> Parsed<Pass> {
         proxy_host: proxy_host.as_bytes().into(),
         proxy_port: proxy_port.as_bytes().into(),
         url: base.trim_end_matches(':').into(),
+        tls: is_tls.then_some(field.arg.span),
+        tls_name: Some(endpoint.tls_name().into()),
         default_redirect,
     })
 }
@@ -78,33 +91,30 @@ fn authority_end(url: &str) -> (usize, bool) {
     (at + 3 + after.find(['/', '?']).unwrap_or(after.len()), true)
 }
 
-fn strip_scheme(url: &str) -> Option<&str> {
-    let scheme = url.get(..7)?;
-    scheme.eq_ignore_ascii_case("http://").then(|| url.get(7..).unwrap_or_default())
+/// What stands behind the scheme, and whether that one means TLS.
+fn strip_scheme(url: &str) -> Option<(&str, bool)> {
+    [("http://", false), ("https://", true)].into_iter().find_map(|(scheme, is_tls)| {
+        let (start, rest) = url.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some((rest, is_tls))
+    })
 }
 
-fn bad_scheme(call: &Call<'_, '_>, url: &str) -> Box<crate::conf::diagnostic::Diagnostic> {
-    if url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
-        let mut diagnostic = call.first().error("https protocol requires SSL support");
-        diagnostic.help("ringgate does not speak TLS to upstreams yet");
-        return diagnostic;
-    }
+fn bad_scheme(call: &Call<'_, '_>) -> Box<crate::conf::diagnostic::Diagnostic> {
     let mut diagnostic = call.first().error("invalid URL prefix");
-    diagnostic.help("the URL begins with `http://`");
+    diagnostic.help("the URL begins with `http://` or `https://`");
     diagnostic
 }
 
 /// A URL whose host is only known at run time.
 fn dynamic(call: &mut Call<'_, '_>, url: &str) -> Parsed<Pass> {
-    if url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
-        return Err(bad_scheme(call, url));
-    }
     Ok(Pass {
         target: Target::Dynamic(compile(call.cx, call.first())?),
         uri: TargetUri::Unchanged,
         proxy_host: Arc::default(),
         proxy_port: Arc::default(),
         url: url.into(),
+        tls: strip_scheme(url).is_none_or(|(_, is_tls)| is_tls).then_some(call.first().arg.span),
+        tls_name: None,
         default_redirect: None,
     })
 }

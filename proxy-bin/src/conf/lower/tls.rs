@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
-use proxy_core::config::{ClientVerify, TlsServer};
+use proxy_core::config::{ClientVerify, Template, TlsServer};
 use proxy_core::shared::tls::{SessionStore, TicketKeys};
 use proxy_core::tls::build::{self, Certificate, Fault, Parameters, ServerSettings};
+use proxy_core::tls::computed::Computed;
 use proxy_core::tls::verify::Trust;
 use rustls::pki_types::CertificateDer;
 use rustls::time_provider::DefaultTimeProvider;
@@ -17,6 +19,7 @@ use super::tls_values::emerg;
 use crate::conf::diagnostic::{Diagnostic, Severity};
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
+use crate::tls_cache::{CacheLimits, CertificateCache};
 use crate::tls_files::{self, Watched};
 
 /// `ssl_session_timeout`, in seconds.
@@ -62,6 +65,8 @@ pub struct TlsLevel {
     pub crl: Option<Named>,
     pub stapling_file: Option<Named>,
     pub reject_handshake: Option<bool>,
+    /// The inner `None` is `off`.
+    pub certificate_cache: Option<Option<CacheLimits>>,
 }
 
 /// `ssl_session_cache`
@@ -92,6 +97,8 @@ pub struct Named {
     pub text: String,
     /// Where it stands.
     pub span: Span,
+    /// Its name, where that holds variables.
+    pub template: Option<Template>,
 }
 
 impl TlsLevel {
@@ -100,7 +107,7 @@ impl TlsLevel {
         inherit!(self, parent; certificate certificate_key password_file protocols ciphers ciphersuites curves
             prefer_server_ciphers buffer_size session_cache session_tickets session_ticket_key session_timeout
             early_data verify_client verify_depth client_certificate trusted_certificate crl stapling_file
-            reject_handshake);
+            reject_handshake certificate_cache);
     }
 
     /// What the core needs; none for a server without a certificate. Mistakes are recorded.
@@ -122,14 +129,18 @@ impl TlsLevel {
             cx.diagnostics.push(emerg(alone.span, message));
             return None;
         }
+        let pairs: Vec<_> = named.iter().zip(keys).collect();
+        let limits = self.certificate_cache.flatten();
+        let computed = computed_pairs(&pairs, self.password_file.as_ref(), limits, cx)?;
         let mut certificates = Vec::new();
-        for (certificate, key) in named.iter().zip(keys) {
+        for (certificate, key) in pairs.iter().filter(|_| computed.is_none()) {
             certificates.push(self.load(cx, certificate, key)?);
         }
         let (announced, trust) = self.trust(cx)?;
         let timeout_s = self.session_timeout.unwrap_or(SESSION_TIMEOUT_S);
         let settings = ServerSettings {
             certificates,
+            computed,
             parameters: self.parameters(),
             prefer_server_ciphers: self.prefer_server_ciphers.unwrap_or(false),
             tickets: self.tickets(cx, timeout_s)?,
@@ -329,7 +340,73 @@ pub(super) fn named(call: &Call<'_, '_>) -> Parsed<Named> {
             "variables in file names of TLS are known to nginx but ringgate does not support them yet",
         ));
     }
-    Ok(Named { text, span: call.first().arg.span })
+    Ok(Named { text, span: call.first().arg.span, template: None })
+}
+
+/// A file's name, which may hold variables.
+///
+/// # Errors
+/// As nginx's script compiler.
+pub(super) fn computed(call: &mut Call<'_, '_>) -> Parsed<Named> {
+    let text = call.text(0).into_owned();
+    let has_variables = super::template::has_variables(text.as_bytes());
+    let template = if has_variables { Some(call.template(0)?) } else { None };
+    Ok(Named { text, span: call.first().arg.span, template })
+}
+
+/// Certificates of which a name holds variables; none where no name does.
+pub(super) fn computed_pairs(
+    pairs: &[(&Named, &Named)],
+    passwords: Option<&Named>,
+    limits: Option<CacheLimits>,
+    cx: &mut Context<'_>,
+) -> Option<Option<Computed>> {
+    if pairs.iter().all(|(chain, key)| chain.template.is_none() && key.template.is_none()) {
+        return Some(None);
+    }
+    let passwords = match passwords {
+        Some(file) => tls_files::passwords(&read(cx, file, "cannot read")?),
+        None => Vec::new(),
+    };
+    let template =
+        |named: &Named| named.template.clone().unwrap_or_else(|| Template::literal(named.text.as_bytes()));
+    let cache = CertificateCache::new(cx.conf_path(""), passwords, limits);
+    let pairs = pairs.iter().map(|(chain, key)| (template(chain), template(key))).collect();
+    Some(Some(Computed { pairs, files: Arc::new(cache) }))
+}
+
+/// `ssl_certificate_cache off|max=N [inactive=time] [valid=time];`
+///
+/// # Errors
+/// nginx's `invalid parameter`, `must have the "max" parameter`.
+pub(super) fn certificate_cache(call: &Call<'_, '_>) -> Parsed<Option<CacheLimits>> {
+    if call.args().len() == 1 && call.first().arg.is("off") {
+        return Ok(None);
+    }
+    let mut limits =
+        CacheLimits { entries_max: 0, inactive: Duration::from_secs(10), valid: Duration::from_secs(60) };
+    for n in 0..call.args().len() {
+        let text = call.text(n);
+        let invalid = || call.arg(n).error(format!("invalid parameter \"{text}\""));
+        let seconds = |value: &str| {
+            let seconds = crate::conf::value::seconds(value);
+            seconds.map(Duration::from_secs).ok_or_else(invalid)
+        };
+        match text.split_once('=') {
+            Some(("max", value)) => {
+                let count = value.parse().ok().filter(|count| *count > 0);
+                limits.entries_max = count.ok_or_else(invalid)?;
+            }
+            Some(("inactive", value)) => limits.inactive = seconds(value)?,
+            Some(("valid", value)) => limits.valid = seconds(value)?,
+            _ => return Err(invalid()),
+        }
+    }
+    if limits.entries_max == 0 {
+        let name = call.directive.name.text();
+        return Err(call.error(format!("\"{name}\" must have the \"max\" parameter")));
+    }
+    Ok(Some(limits))
 }
 
 macro_rules! file_directives {
@@ -361,18 +438,18 @@ file_directives! {
 /// `ssl_certificate file;`
 ///
 /// # Errors
-/// Variables in the name.
+/// As nginx's script compiler.
 pub fn certificate(level: &mut TlsLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    level.certificate.get_or_insert_default().push(named(call)?);
+    level.certificate.get_or_insert_default().push(computed(call)?);
     Ok(())
 }
 
 /// `ssl_certificate_key file;`
 ///
 /// # Errors
-/// Variables in the name.
+/// As nginx's script compiler.
 pub fn certificate_key(level: &mut TlsLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    level.certificate_key.get_or_insert_default().push(named(call)?);
+    level.certificate_key.get_or_insert_default().push(computed(call)?);
     Ok(())
 }
 
@@ -382,5 +459,14 @@ pub fn certificate_key(level: &mut TlsLevel, call: &mut Call<'_, '_>) -> Parsed<
 /// Variables in the name.
 pub fn ticket_key(level: &mut TlsLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     level.session_ticket_key.get_or_insert_default().push(named(call)?);
+    Ok(())
+}
+
+/// `ssl_certificate_cache off|max=N [inactive=time] [valid=time];`
+///
+/// # Errors
+/// nginx's words.
+pub fn set_certificate_cache(level: &mut TlsLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    level.certificate_cache = Some(certificate_cache(call)?);
     Ok(())
 }

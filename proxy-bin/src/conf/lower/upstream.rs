@@ -79,7 +79,7 @@ impl Upstreams {
         UpstreamId(u32::try_from(self.groups.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// The group that a `proxy_pass` means; `text` is its URL without the scheme.
+    /// The group that a `proxy_pass` means; `text` is its URL without the scheme, whose port is `default_port`.
     ///
     /// # Errors
     /// nginx's `upstream "X" may not have port N`, `host not found in upstream "X"`.
@@ -87,7 +87,7 @@ impl Upstreams {
         &mut self,
         env: &Environment<'_>,
         field: Field<'_>,
-        endpoint: &Endpoint,
+        (endpoint, default_port): (&Endpoint, u16),
         text: &str,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Parsed<UpstreamId> {
@@ -99,19 +99,19 @@ impl Upstreams {
                 Some(port) => Err(field.error(format!("upstream \"{host}\" may not have port {port}"))),
             };
         }
-        let name = endpoint.authority();
+        let name = endpoint.authority(default_port);
         if let Some(id) = self.literal.get(&name) {
             return Ok(*id);
         }
         let mut level = UpstreamLevel::default();
-        match address::resolve(endpoint, 80, env.resolve) {
+        match address::resolve(endpoint, default_port, env.resolve) {
             Ok(addresses) => {
                 level.servers = addresses.into_iter().map(|address| server(address, &name)).collect();
             }
             Err(error) => {
                 unresolved(env, field, format!("{error} in upstream \"{text}\""), diagnostics)?;
                 let template = server(proxy_core::command::Address::Unix("".into()), &name);
-                level.names.extend(later(endpoint, template, field));
+                level.names.extend(later(endpoint, default_port, template, field));
             }
         }
         let id = self.push(Some(group(&name, false, level)));
@@ -355,7 +355,7 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
         service_is_allowed(&endpoint, &run_time, field)?;
     }
     if run_time.resolve
-        && endpoint.literal().is_none()
+        && endpoint.literal(HTTP_PORT).is_none()
         && let Endpoint::Host { host, port } = &endpoint
     {
         let name = UpstreamName::new(host, port.unwrap_or(HTTP_PORT));
@@ -369,16 +369,21 @@ fn parse_server(level: &mut UpstreamLevel, call: &mut Call<'_, '_>) -> Parsed<()
             .extend(addresses.into_iter().map(|address| UpstreamServer { address, ..template.clone() })),
         Err(error) => {
             unresolved(call.cx.env, field, in_upstream(error), &mut call.cx.diagnostics)?;
-            level.names.extend(later(&endpoint, template, field));
+            level.names.extend(later(&endpoint, HTTP_PORT, template, field));
         }
     }
     Ok(())
 }
 
 /// A name that was not found at load: it is looked up until it is.
-fn later(endpoint: &Endpoint, template: UpstreamServer, field: Field<'_>) -> Option<(UpstreamName, Span)> {
+fn later(
+    endpoint: &Endpoint,
+    default_port: u16,
+    template: UpstreamServer,
+    field: Field<'_>,
+) -> Option<(UpstreamName, Span)> {
     let Endpoint::Host { host, port } = endpoint else { return None };
-    let name = UpstreamName::new(host, port.unwrap_or(HTTP_PORT));
+    let name = UpstreamName::new(host, port.unwrap_or(default_port));
     Some((UpstreamName { server: template, once: true, ..name }, field.arg.span))
 }
 
@@ -396,7 +401,7 @@ fn service_is_allowed(endpoint: &Endpoint, run_time: &RunTime, field: Field<'_>)
         "requires \"resolve\" parameter"
     } else if matches!(endpoint, Endpoint::Host { port: Some(_), .. }) {
         "may not have port"
-    } else if endpoint.literal().is_some() {
+    } else if endpoint.literal(HTTP_PORT).is_some() {
         "requires domain name"
     } else {
         return Ok(());

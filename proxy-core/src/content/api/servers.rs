@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::{Answer, Answered, Call, save, show};
-use crate::config::{Balance, Endpoint, Upstream, UpstreamServer};
+use crate::config::{Balance, Endpoint, HTTP_PORT, Upstream, UpstreamServer};
 use crate::exchange::context::Context;
 use crate::http::{Method, Status};
 use crate::shared::upstream::{GroupState, Member, Members, Source};
@@ -146,7 +146,7 @@ fn address_of(value: &Value) -> Result<UpstreamServer, ApiError> {
     if end < text.len() {
         return Err(wrong("invalid host"));
     }
-    let address = endpoint.literal().ok_or(ApiError::NO_RESOLVER)?;
+    let address = endpoint.literal(HTTP_PORT).ok_or(ApiError::NO_RESOLVER)?;
     Ok(UpstreamServer { name: text.into(), ..UpstreamServer::new(address) })
 }
 

@@ -2,17 +2,20 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use core::cell::RefCell;
 use core::net::{IpAddr, SocketAddr};
 
 use super::{Phase, Seat};
 use crate::command::{Address, CloseHow, Command, ConnId, ConnectOptions};
-use crate::config::{BindAddress, Proxy};
+use crate::config::{BindAddress, Proxy, ProxyHttpVersion};
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
+use crate::h2::trunk;
 use crate::timer::Reason;
+use crate::tls::client::Identity;
 use crate::trace::Step;
 use crate::upstream::{Group, Outcome};
 
@@ -47,12 +50,19 @@ impl Exchange {
         self.open_try(address, ctx);
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
-        let pooled = if proxy.bind.is_some() { None } else { group.borrow_mut().pool.take(server) };
+        let identity = self.tls_identity(proxy, &generation, ctx);
+        let version = self.choose_version(proxy, identity.is_some());
+        let pooled = if proxy.bind.is_some() || version == ProxyHttpVersion::Http2 {
+            None
+        } else {
+            group.borrow_mut().pool.take(server, identity.as_ref())
+        };
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
             Some(conn) => self.proxy.conn = Some(conn),
-            None => self.connect(proxy, link, ctx),
+            None if version == ProxyHttpVersion::Http2 => self.board(proxy, link, ctx),
+            None => self.connect(proxy, identity, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
             self.begin_request(ctx);
@@ -76,12 +86,13 @@ impl Exchange {
         });
     }
 
-    fn connect(&mut self, proxy: &Proxy, link: &Link, ctx: &mut Context) {
+    fn connect(&mut self, proxy: &Proxy, identity: Option<Arc<Identity>>, link: &Link, ctx: &mut Context) {
         let Some(attempt) = self.facts.tries.last_mut() else { return };
         attempt.connect_us = None;
         let Some(address) = attempt.address.clone() else { return };
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
+        conn.identity = identity;
         let options = self.connect_options(proxy, ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
@@ -90,7 +101,7 @@ impl Exchange {
     }
 
     /// The socket's options, `proxy_bind`'s address computed.
-    fn connect_options(&self, proxy: &Proxy, ctx: &mut Context) -> ConnectOptions {
+    pub(super) fn connect_options(&self, proxy: &Proxy, ctx: &mut Context) -> ConnectOptions {
         let mut options = ConnectOptions {
             keepalive: proxy.socket_keepalive,
             send_buffer_bytes: proxy.send_buffer_bytes,
@@ -116,8 +127,16 @@ impl Exchange {
         options
     }
 
-    /// The connection stands.
-    pub(super) fn connected(&mut self, ctx: &mut Context) {
+    /// The connection stands; with TLS its handshake is only about to begin.
+    pub(super) fn connected(&mut self, link: &mut Link, ctx: &mut Context) {
+        if self.begin_handshake(link, ctx) {
+            return;
+        }
+        self.ready(ctx);
+    }
+
+    /// The request may be written.
+    pub(super) fn ready(&mut self, ctx: &mut Context) {
         if let Some(conn) = self.proxy.conn.as_mut() {
             conn.link.deadline.clear();
         }
@@ -178,9 +197,10 @@ impl Exchange {
         self.proxy.request_ended = false;
         let Some(mut conn) = self.proxy.conn.take() else { return };
         match seat {
-            Some(seat) if reusable && !ctx.draining => keep(conn, &seat, ctx),
+            Some(seat) if reusable && !ctx.draining && conn.link.leg().is_none() => keep(conn, &seat, ctx),
             _ => {
                 ctx.conns.remove(conn.link.id.0);
+                ctx.streams -= usize::from(conn.link.leg().is_some());
                 conn.link.close(CloseHow::Graceful, ctx);
             }
         }
@@ -224,6 +244,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Driven
         | Conn::Stream { .. }
         | Conn::Working { .. }
+        | Conn::Trunk(_)
         | Conn::Sub { .. }
         | Conn::NameServer(_)
         | Conn::Probe(_)
@@ -244,10 +265,11 @@ fn keep(mut conn: Box<UpstreamConn>, seat: &Seat, ctx: &mut Context) {
     conn.seat = Some(seat.clone());
     conn.reset();
     conn.want_recv(ctx);
+    let identity = conn.identity.clone();
     if let Some(slot) = ctx.conns.get_mut(id.0) {
         *slot = Conn::Idle(conn);
     }
-    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id) {
+    if let Some(evicted) = seat.group.borrow_mut().pool.put(seat.server, id, identity) {
         close_idle(evicted, ctx);
     }
 }
@@ -260,7 +282,9 @@ pub(crate) fn retire(group: &RefCell<Group>, ctx: &mut Context) {
 
 /// Closes a connection that waits in no pool any more.
 pub(crate) fn close_idle(id: ConnId, ctx: &mut Context) {
-    if let Some(Conn::Idle(mut conn)) = ctx.conns.remove(id.0) {
+    if matches!(ctx.conns.get(id.0), Some(Conn::Trunk(_))) {
+        trunk::retire(id, ctx);
+    } else if let Some(Conn::Idle(mut conn)) = ctx.conns.remove(id.0) {
         conn.link.close(CloseHow::Graceful, ctx);
     }
 }

@@ -22,7 +22,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::Phase;
 use crate::command::{Address, Command, ConnId, Level, ResolveId};
-use crate::config::{Endpoint, GatewayProtocol, HTTP_PORT, Proxy, Target};
+use crate::config::{Endpoint, GatewayProtocol, HTTP_PORT, HTTPS_PORT, Proxy, Target};
 use crate::conn::Link;
 use crate::conn::name_server::SharedResolver;
 use crate::dns::{Failure, Name, Subject};
@@ -35,6 +35,9 @@ use crate::timer::Reason;
 use crate::upstream::names::{Answer, Asked, SharedGroup};
 
 const HTTP_SCHEME: &[u8] = b"http://";
+const HTTPS_SCHEME: &[u8] = b"https://";
+const GRPC_SCHEME: &[u8] = b"grpc://";
+const GRPCS_SCHEME: &[u8] = b"grpcs://";
 
 /// An exchange's place among those who wait for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +54,22 @@ impl Exchange {
     /// Evaluates the URL, if it holds variables. Returns whether the exchange goes on.
     pub(super) fn evaluate_target(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&self.generation);
-        let Some(Proxy { target: Target::Dynamic(url), gateway, .. }) = self.proxy_settings(&generation)
+        let Some(Proxy { target: Target::Dynamic(url), is_grpc, gateway, .. }) =
+            self.proxy_settings(&generation)
         else {
             return true;
         };
         let url = self.evaluate(url, &generation, ctx);
         let parsed = match gateway {
             Some(gateway) => parse_address(&url, matches!(gateway.protocol, GatewayProtocol::Uwsgi { .. })),
+            None if *is_grpc => parse_grpc(&url),
             None => parse(&url),
         };
         match parsed {
-            Ok((endpoint, uri)) => {
-                let (host, port) = endpoint.proxy_host_and_port();
-                let target = DynamicTarget { host: boxed(host), port: boxed(port), uri };
+            Ok((endpoint, uri, tls)) => {
+                let default_port = default_port(tls);
+                let (host, port) = endpoint.proxy_host_and_port(default_port);
+                let target = DynamicTarget { host: boxed(host), port: boxed(port), uri, tls };
                 self.facts.dynamic_target = Some(target);
                 self.proxy.endpoint = Some(endpoint);
                 true
@@ -102,7 +108,7 @@ impl Exchange {
         ctx: &mut Context,
     ) -> Option<SharedGroup> {
         let endpoint = self.proxy.endpoint.clone()?;
-        if let Some(group) = generation.group_of(&endpoint) {
+        if let Some(group) = generation.group_of(&endpoint, self.default_port()) {
             return Some(Rc::clone(group));
         }
         if let Endpoint::Host { host, port: None } = &endpoint
@@ -112,9 +118,10 @@ impl Exchange {
             self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
             return None;
         }
-        let authority = endpoint.authority().to_ascii_lowercase();
+        let default_port = self.default_port();
+        let authority = endpoint.authority(default_port).to_ascii_lowercase();
         let now = ctx.now.instant;
-        if let Some(address) = endpoint.literal() {
+        if let Some(address) = endpoint.literal(default_port) {
             let known = ctx.names.find(0, &authority, now);
             return known.or_else(|| Some(keep(0, &authority, &[address], None, ctx)));
         }
@@ -127,6 +134,11 @@ impl Exchange {
             self.resolve(host, resolver, timeout, link, ctx)
                 .and_then(|answer| self.take_answer(&answer, serial, link, ctx))
         })
+    }
+
+    /// The port of an evaluated URL without one.
+    fn default_port(&self) -> u16 {
+        default_port(self.facts.dynamic_target.as_ref().is_some_and(|target| target.tls))
     }
 
     /// Looks a name up. The answer, where it is known at once.
@@ -177,8 +189,8 @@ impl Exchange {
         let Some(endpoint @ Endpoint::Host { port, .. }) = &self.proxy.endpoint else { return None };
         match &answer.0 {
             Ok((ips, until)) => {
-                let port = port.unwrap_or(HTTP_PORT);
-                let authority = endpoint.authority().to_ascii_lowercase();
+                let port = port.unwrap_or(self.default_port());
+                let authority = endpoint.authority(self.default_port()).to_ascii_lowercase();
                 let address = |ip: &IpAddr| Address::Ip(SocketAddr::new(*ip, port));
                 let addresses: Vec<_> = ips.iter().map(address).collect();
                 Some(keep(serial, &authority, &addresses, Some(*until), ctx))
@@ -236,9 +248,9 @@ impl Exchange {
 impl Generation {
     /// The group that an evaluated URL names: an `upstream` block by its bare name, or the same literal address as
     /// another location's.
-    fn group_of(&self, endpoint: &Endpoint) -> Option<&SharedGroup> {
+    fn group_of(&self, endpoint: &Endpoint, default_port: u16) -> Option<&SharedGroup> {
         let Endpoint::Host { host, port } = endpoint else { return None };
-        let authority = endpoint.authority();
+        let authority = endpoint.authority(default_port);
         let place = self.config.upstreams.iter().position(|upstream| {
             if upstream.explicit {
                 port.is_none() && upstream.name.eq_ignore_ascii_case(host)
@@ -270,14 +282,19 @@ fn serial(resolver: Option<&SharedResolver>) -> u32 {
     resolver.map_or(0, |resolver| resolver.serial)
 }
 
-/// Splits an evaluated URL into who is asked and what for (empty for the request's own target).
+/// Splits an evaluated URL into who is asked, what for (empty for the request's own target), and whether over TLS.
 ///
 /// # Errors
 /// nginx's words for the error log.
-fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
-    let rest = match url.split_at_checked(HTTP_SCHEME.len()) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(HTTP_SCHEME) && !rest.is_empty() => rest,
-        Some(_) | None => return Err(format!("invalid URL prefix in \"{}\"", String::from_utf8_lossy(url))),
+fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>, bool), String> {
+    let behind = |known: &[u8]| {
+        let (scheme, rest) = url.split_at_checked(known.len())?;
+        (scheme.eq_ignore_ascii_case(known) && !rest.is_empty()).then_some(rest)
+    };
+    let plain = behind(HTTP_SCHEME);
+    let tls = plain.is_none();
+    let Some(rest) = plain.or_else(|| behind(HTTPS_SCHEME)) else {
+        return Err(format!("invalid URL prefix in \"{}\"", String::from_utf8_lossy(url)));
     };
     let (endpoint, at) = Endpoint::split(rest)
         .map_err(|error| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest)))?;
@@ -285,14 +302,36 @@ fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>), String> {
     if uri.first() == Some(&b'?') {
         uri.insert(0, b'/');
     }
-    Ok((endpoint, uri.into()))
+    Ok((endpoint, uri.into(), tls))
+}
+
+/// The port of a URL without one.
+const fn default_port(tls: bool) -> u16 {
+    if tls { HTTPS_PORT } else { HTTP_PORT }
+}
+
+/// As [`parse`], for `grpc_pass`: there need not be a scheme, and there must not be a URI.
+///
+/// # Errors
+/// nginx's words for the error log.
+fn parse_grpc(url: &[u8]) -> Result<(Endpoint, Box<[u8]>, bool), String> {
+    let rest = match url.split_at_checked(GRPC_SCHEME.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(GRPC_SCHEME) => rest,
+        Some(_) | None => url,
+    };
+    let refused = |error: &str| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest));
+    if url.get(..GRPCS_SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(GRPCS_SCHEME)) {
+        return Err("grpcs protocol requires SSL support".to_owned());
+    }
+    let (endpoint, at) = Endpoint::split(rest).map_err(refused)?;
+    if at < rest.len() { Err(refused("invalid host")) } else { Ok((endpoint, Box::default(), false)) }
 }
 
 /// What `fastcgi_pass` and its kin evaluate to: an address, or a group's name.
 ///
 /// # Errors
 /// nginx's words for the error log.
-fn parse_address(text: &[u8], uwsgi: bool) -> Result<(Endpoint, Box<[u8]>), String> {
+fn parse_address(text: &[u8], uwsgi: bool) -> Result<(Endpoint, Box<[u8]>, bool), String> {
     let fail = |error| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(text));
     // Only `uwsgi_pass` takes a scheme.
     let text = if uwsgi { text.strip_prefix(b"uwsgi://").unwrap_or(text) } else { text };
@@ -300,7 +339,7 @@ fn parse_address(text: &[u8], uwsgi: bool) -> Result<(Endpoint, Box<[u8]>), Stri
     if at < text.len() && !matches!(endpoint, Endpoint::Unix(_)) {
         return Err(fail("invalid host"));
     }
-    Ok((endpoint, Box::default()))
+    Ok((endpoint, Box::default(), false))
 }
 
 fn boxed(text: String) -> Box<[u8]> {

@@ -58,7 +58,11 @@ impl Exchange {
         ctx.scratch = pairs;
         let Some(conn) = self.proxy.conn.as_mut() else { return };
         conn.application = Some(Box::new(application));
-        let Some(begin) = begin else { return };
+        let Some(begin) = begin else {
+            // Nothing is sent; the look for its reply says why.
+            self.proxy.request_ended = true;
+            return;
+        };
         conn.link.queue(Chunk::from_vec(begin));
         let in_memory =
             proxy.pass_request_body && self.body.mode() == Mode::Buffer && self.body.spill().is_none();

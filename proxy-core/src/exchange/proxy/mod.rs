@@ -3,7 +3,7 @@
 //! ```text
 //!          ┌──────────────── next server ◄───────────────┐
 //!          ▼                                             │ failed, and a retry is legal
-//! start ─► choose ─► Connecting ─► Exchanging ─► head ───┴─► body ─► end ─► pool or close
+//! start ─► choose ─► Connecting (─► Handshaking) ─► Exchanging ─► head ───┴─► body ─► end ─► pool or close
 //!              └──── from the pool ──┘  │
 //!                                       └─ 101 ─► Tunnel
 //! ```
@@ -11,9 +11,11 @@
 //! - [`choose`]: what the choice goes by: keys, cookies, sessions.
 //! - [`queue`]: waiting for a server with room.
 //! - [`attempt`]: which server, which connection.
+//! - [`secure`]: TLS on that connection.
 //! - [`request`]: the head that it gets.
 //! - [`gateway`]: what it gets where it does not speak HTTP.
 //! - [`reply`]: what it answers; [`intake`]: how fast that is read.
+//! - [`stream`]: what is different where the upstream speaks HTTP/2.
 //! - [`budget`]: how many requests may be at a second server.
 //! - [`watch`]: what the group learns from that.
 //! - [`failure`]: whose fault it was, and whether another server is asked.
@@ -29,6 +31,8 @@ mod queue;
 mod ranges;
 mod reply;
 pub(crate) mod request;
+mod secure;
+mod stream;
 mod watch;
 
 use alloc::boxed::Box;
@@ -40,7 +44,7 @@ use super::context::Context;
 use super::request_body::Mode;
 use super::{Exchange, Stage};
 use crate::command::{Completion, ConnId, IoError, Room};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, ProxyHttpVersion};
 use crate::conn::link::Ended;
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
@@ -69,6 +73,10 @@ pub(crate) struct ProxyRun {
     tries: u32,
     /// How many tries there may be: settled with the first.
     tries_max: u32,
+    /// Tries that were not counted.
+    forgiven: u32,
+    /// The version that the present attempt speaks.
+    version: Option<ProxyHttpVersion>,
     /// What `sticky` found in the request: a server's name, or a session's.
     session: Vec<u8>,
     /// The cookie that `sticky` sets: a whole line, or nothing.
@@ -120,6 +128,8 @@ enum Phase {
     Queued(Queued),
     /// The connection is being made.
     Connecting,
+    /// TLS is being agreed on.
+    Handshaking,
     /// The request goes out and the head is awaited.
     Exchanging,
     /// The head was passed on; the body follows.
@@ -133,6 +143,7 @@ impl Phase {
     const fn words(self) -> &'static str {
         match self {
             Self::Idle | Self::Resolving(_) | Self::Queued(_) | Self::Connecting => "connecting to upstream",
+            Self::Handshaking => "SSL handshaking to upstream",
             Self::Exchanging => "reading response header from upstream",
             Self::Body | Self::Ended => "reading upstream",
         }
@@ -166,6 +177,7 @@ impl Exchange {
         }
         if self.stage == Stage::Proxy {
             self.pump_request(link, ctx);
+            self.note_carried();
         }
         if self.stage == Stage::Proxy {
             self.pump_reply(link, ctx);
@@ -183,7 +195,7 @@ impl Exchange {
             return;
         }
         let Some(conn) = self.proxy.conn.as_mut() else { return };
-        if self.proxy.phase == Phase::Connecting || self.proxy.request_ended {
+        if matches!(self.proxy.phase, Phase::Connecting | Phase::Handshaking) || self.proxy.request_ended {
             return conn.link.flush(ctx);
         }
         if streams {
@@ -228,16 +240,18 @@ impl Exchange {
         let paused = self.proxy.intake.as_ref().and_then(|intake| intake.paused_until(ctx.now.instant));
         let files = self.proxy.room.as_ref().is_some_and(|room| room.file_bytes_max > 0);
         let starved = !self.reply_has_room(link);
+        // Once there is a reply, its silence counts, whatever the client still has to say.
+        let streams_both = self.proxy.phase == Phase::Body && self.is_on_stream();
         if let Some(conn) = self.proxy.conn.as_mut() {
             match self.proxy.phase {
-                Phase::Connecting => {}
+                Phase::Connecting | Phase::Handshaking => {}
                 _ if conn.link.unsent_bytes() > 0 => {
                     conn.link.set_deadline(proxy.send_timeout, Reason::UpstreamSend, ctx);
                 }
                 Phase::Body if let Some(at) = paused => {
                     conn.link.set_deadline_at(at, Reason::RateLimit, ctx);
                 }
-                Phase::Exchanging | Phase::Body if self.proxy.request_ended && !starved => {
+                Phase::Exchanging | Phase::Body if (self.proxy.request_ended || streams_both) && !starved => {
                     conn.link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
                 }
                 // A client that keeps up needs no file; one that does not shall not hold the upstream for long.
@@ -282,16 +296,18 @@ impl Exchange {
         let Some(conn) = self.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
         match completion {
             Completion::Connect { result, .. } => match result {
-                Ok(_) => self.connected(ctx),
+                Ok(_) => self.connected(link, ctx),
                 Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
             },
             Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),
             Completion::Send { chain, result, .. } => {
+                let before = conn.link.sent_bytes();
                 let taken = result.unwrap_or(0);
                 conn.link.handle_sent(chain, result);
-                self.proxy.request_sent |= taken > 0;
+                // What a handshake sends is no request.
+                self.proxy.request_sent |= taken > 0 && self.proxy.phase != Phase::Handshaking;
                 if let Some(attempt) = self.facts.tries.last_mut() {
-                    attempt.bytes_sent += taken as u64;
+                    attempt.bytes_sent += conn.link.sent_bytes() - before;
                 }
             }
             Completion::OpenFile { .. }
@@ -300,6 +316,9 @@ impl Exchange {
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
+        }
+        if self.proxy.phase == Phase::Handshaking {
+            self.shake_hands(link, ctx);
         }
     }
 
@@ -316,6 +335,9 @@ impl Exchange {
             return;
         }
         let error = match reason {
+            Reason::UpstreamConnect if self.proxy.phase == Phase::Handshaking => {
+                UpstreamError::HandshakeTimeout
+            }
             Reason::UpstreamConnect => UpstreamError::ConnectTimeout,
             Reason::UpstreamSend => UpstreamError::SendTimeout,
             Reason::UpstreamRead

@@ -341,7 +341,8 @@ impl Probe {
         out.extend_from_slice(uri);
         out.extend_from_slice(match proxy.http_version {
             ProxyHttpVersion::Http10 => b" HTTP/1.0\r\n",
-            ProxyHttpVersion::Http11 => b" HTTP/1.1\r\n",
+            // Who speaks HTTP/2 without TLS is asked with HTTP/1.1 all the same: most servers take both.
+            ProxyHttpVersion::Http11 | ProxyHttpVersion::Http2 => b" HTTP/1.1\r\n",
         });
         let start = out.len();
         write_set_headers(proxy, &self.facts, &ctx.env(&self.generation), &mut out);
@@ -356,7 +357,7 @@ impl Probe {
             match (self.check.keepalive_time, proxy.http_version) {
                 (None, _) => out.extend_from_slice(b"Connection: close\r\n"),
                 (Some(_), ProxyHttpVersion::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-                (Some(_), ProxyHttpVersion::Http11) => {}
+                (Some(_), ProxyHttpVersion::Http11 | ProxyHttpVersion::Http2) => {}
             }
         }
         out.extend_from_slice(b"\r\n");

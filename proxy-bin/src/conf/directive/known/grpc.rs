@@ -1,25 +1,10 @@
-//! GRPC, memcached and tunnel directives that nginx knows and ringgate does not implement.
+//! TLS to gRPC servers, memcached and tunnel directives that nginx knows and ringgate does not implement.
 
 use super::super::{Arity as A, Contexts as C, Entry};
 use super::{tunes, unsupported};
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    unsupported("grpc_pass", C::LOCATION.or(C::LOCATION_IF), A::ONE),
-    tunes("grpc_bind", C::HSL, A::ONE_TWO),
-    tunes("grpc_socket_keepalive", C::HSL, A::FLAG),
-    tunes("grpc_connect_timeout", C::HSL, A::ONE),
-    tunes("grpc_send_timeout", C::HSL, A::ONE),
-    tunes("grpc_intercept_errors", C::HSL, A::FLAG),
-    tunes("grpc_buffer_size", C::HSL, A::ONE),
-    tunes("grpc_read_timeout", C::HSL, A::ONE),
-    tunes("grpc_next_upstream", C::HSL, A::MORE1),
-    tunes("grpc_next_upstream_tries", C::HSL, A::ONE),
-    tunes("grpc_next_upstream_timeout", C::HSL, A::ONE),
-    tunes("grpc_set_header", C::HSL, A::TWO),
-    tunes("grpc_pass_header", C::HSL, A::ONE),
-    tunes("grpc_hide_header", C::HSL, A::ONE),
-    tunes("grpc_ignore_headers", C::HSL, A::MORE1),
     tunes("grpc_ssl_session_reuse", C::HSL, A::FLAG),
     tunes("grpc_ssl_protocols", C::HSL, A::MORE1),
     tunes("grpc_ssl_ciphers", C::HSL, A::ONE),

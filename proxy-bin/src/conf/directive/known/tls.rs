@@ -22,7 +22,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("http3_stream_buffer_size", C::HS, A::ONE),
     tunes("quic_active_connection_id_limit", C::HS, A::ONE),
     tunes("quic_host_key", C::HS, A::ONE),
-    tunes("ssl_certificate_cache", C::HS, A::ONE_TO_THREE),
     tunes("ssl_certificate_compression", C::HS, A::FLAG),
     tunes("ssl_ech_file", C::HS, A::ONE),
 ];
