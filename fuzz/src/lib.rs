@@ -10,6 +10,7 @@
 pub mod chunked;
 pub mod conf;
 pub mod dns;
+pub mod fastcgi;
 pub mod h1_request;
 pub mod h1_response;
 pub mod h2_conn;

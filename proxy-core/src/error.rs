@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::command::IoError;
+use crate::fastcgi::Fault;
 use crate::h2::ErrorCode;
 use crate::http::Status;
 use crate::tls::verify::Verdict;
@@ -249,6 +250,8 @@ pub enum UpstreamError {
     InvalidTrailer,
     /// No server of the group is left to ask.
     NoLiveServers,
+    /// Something that only FastCGI, SCGI or uwsgi have is wrong.
+    Cgi(Fault),
 }
 
 impl UpstreamError {
@@ -265,6 +268,7 @@ impl UpstreamError {
             Self::ConnectTimeout | Self::HandshakeTimeout | Self::SendTimeout | Self::RecvTimeout => {
                 Status::GATEWAY_TIMEOUT
             }
+            Self::Cgi(Fault::RequestTooBig(_)) => Status::INTERNAL_SERVER_ERROR,
             Self::Connect(error) if error.errno == IoError::TIMED_OUT.errno => Status::GATEWAY_TIMEOUT,
             Self::Connect(_)
             | Self::Handshake
@@ -276,6 +280,7 @@ impl UpstreamError {
             | Self::HeaderTooBig
             | Self::InvalidFraming
             | Self::Unasked
+            | Self::Cgi(_)
             | Self::Rejected(_)
             | Self::Refused
             | Self::GoneAway(_)
@@ -342,6 +347,7 @@ impl fmt::Display for UpstreamError {
             Self::LongBody => f.write_str("upstream sent response body larger than indicated content length"),
             Self::InvalidTrailer => f.write_str("upstream sent invalid trailer"),
             Self::NoLiveServers => f.write_str("no live upstreams while connecting to upstream"),
+            Self::Cgi(fault) => write!(f, "{fault} while reading response header from upstream"),
         }
     }
 }

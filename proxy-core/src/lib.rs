@@ -27,6 +27,7 @@ pub(crate) mod content;
 pub mod dns;
 pub mod error;
 pub mod exchange;
+pub mod fastcgi;
 pub(crate) mod filter;
 pub mod h1;
 pub mod h2;

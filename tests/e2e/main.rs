@@ -20,6 +20,7 @@ mod harness;
 mod health;
 mod names;
 mod process;
+mod programs;
 mod proxy_header;
 mod sinks;
 mod streams;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// A target by its name.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("h1_request", bodies::h1_request::run),
     ("h1_response", bodies::h1_response::run),
     ("h2_conn", bodies::h2_conn::run),
@@ -30,6 +30,7 @@ const TARGETS: [Target; 10] = [
     ("uri", bodies::uri::run),
     ("conf", bodies::conf::run),
     ("dns", bodies::dns::run),
+    ("fastcgi", bodies::fastcgi::run),
     ("worker", bodies::worker::run),
 ];
 

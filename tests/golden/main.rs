@@ -7,6 +7,7 @@ mod cases;
 mod content;
 mod dns;
 mod dynamic;
+mod fastcgi;
 mod fuzz;
 mod h1;
 mod h2;

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use super::{
     Access, AccessLog, CoreSettings, Filters, LimitExcept, Limits, Mirrors, Proxy, RealIp, RewriteLine,
-    Template, Vetting,
+    ScriptName, Template, Vetting,
 };
 
 /// Where something stands in the configuration text, for `explain`, logs and messages.
@@ -42,6 +42,8 @@ pub struct Location {
     pub limit_except: Option<LimitExcept>,
     /// Who makes the reply.
     pub content: Content,
+    /// What `$fastcgi_script_name` goes by; none for the plain URI.
+    pub script: Option<Arc<ScriptName>>,
     /// `try_files`: the candidates, and what happens when none exists.
     pub try_files: Option<TryFiles>,
     /// The settings of the core and headers modules.

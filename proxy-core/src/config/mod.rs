@@ -13,6 +13,7 @@ mod defaults;
 mod endpoint;
 mod files;
 mod filter;
+mod gateway;
 mod health;
 mod limits;
 mod listen;
@@ -50,6 +51,7 @@ pub use core_settings::{
 pub use endpoint::{Endpoint, HTTP_PORT, HTTPS_PORT, port_number};
 pub use files::{Autoindex, AutoindexFormat, FileServing, Symlinks};
 pub use filter::{Addition, Filters, Gzip, GzipProxied, GzipStatic, Negotiation, Ssi, SubFilter, Types};
+pub use gateway::{Gateway, GatewayParam, GatewayProtocol, ScriptName};
 pub use health::{BodyCondition, CheckKind, HeaderCondition, HeaderTest, HealthCheck, Match, StatusSet};
 pub use limits::{
     ConnectionLimit, ConnectionLimits, LimitKind, LimitZone, Limits, RequestLimit, RequestLimits,

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::{Cache, Piece, ProxyTls, Template, UpstreamId, Variable};
+use super::{Cache, Gateway, Piece, ProxyTls, Template, UpstreamId, Variable};
 use crate::http::{HeaderId, HeaderSet, Status};
 use crate::route::Regex;
 use crate::time::Millis;
@@ -23,6 +23,8 @@ pub struct Proxy {
     pub proxy_port: Arc<[u8]>,
     /// The `proxy_pass` URL's scheme and host as written, for log lines: `http://backend`.
     pub url: Arc<str>,
+    /// What the upstream gets instead of an HTTP request, where it does not speak HTTP.
+    pub gateway: Option<Arc<Gateway>>,
     /// `proxy_method`
     pub method: Option<Template>,
     /// `proxy_http_version`

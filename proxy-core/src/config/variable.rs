@@ -68,6 +68,8 @@ variables! {
     DateLocal = "date_local";
     DocumentRoot = "document_root";
     DocumentUri = "document_uri";
+    FastcgiPathInfo = "fastcgi_path_info";
+    FastcgiScriptName = "fastcgi_script_name";
     GzipRatio = "gzip_ratio";
     Host = "host";
     Hostname = "hostname";

@@ -5,6 +5,7 @@
 //! HTTP/2 stream has in a socket's place; [`name_server`] has the resolvers' connections, which are datagrams for the
 //! most part.
 
+pub(crate) mod application;
 pub(crate) mod client;
 mod h2;
 mod handshake;

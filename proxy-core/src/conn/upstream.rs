@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::Link;
+use super::application::Application;
 use super::link::Ended;
 use super::port::LegAt;
 use crate::buf::{Buf, Chain, Chunk};
@@ -11,7 +12,8 @@ use crate::command::{ConnId, IoError};
 use crate::error::UpstreamError;
 use crate::exchange::context::Context;
 use crate::exchange::proxy::Seat;
-use crate::h1::body::BodyDecoder;
+use crate::fastcgi;
+use crate::h1::body::{BodyDecoder, Decoded};
 use crate::h1::encode;
 use crate::http::BodyFraming;
 use crate::http::framing::ResponseMeta;
@@ -35,6 +37,8 @@ pub(crate) struct UpstreamConn {
     pub(crate) exclusive: bool,
     /// Whether the present reply leaves the connection open.
     pub(crate) keep_alive: bool,
+    /// The present reply, where a program gives it that does not speak HTTP.
+    pub(crate) application: Option<Box<Application>>,
     /// Under what it was made, where that was with TLS.
     pub(crate) identity: Option<Arc<Identity>>,
     /// The protocol that ALPN has led to; empty for none.
@@ -52,6 +56,7 @@ impl UpstreamConn {
             expected: None,
             keep_alive: false,
             exclusive: false,
+            application: None,
             identity: None,
             protocol: Box::default(),
         }
@@ -99,6 +104,35 @@ impl UpstreamConn {
     pub(crate) fn reset(&mut self) {
         self.decoder = BodyDecoder::Ended;
         self.keep_alive = false;
+        self.application = None;
+    }
+
+    /// Takes the next part of the reply's body off what came.
+    ///
+    /// # Errors
+    /// Broken framing.
+    pub(crate) fn decode(&mut self) -> Result<Decoded, UpstreamError> {
+        let Some(application) = &mut self.application else {
+            return Ok(self.decoder.decode(self.link.inbox())?);
+        };
+        let (decoded, may_be_kept) = application.decode(&mut self.decoder, self.link.inbox())?;
+        self.keep_alive |= may_be_kept;
+        Ok(decoded)
+    }
+
+    /// Whether the end of the connection is the proper end of the body.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        let in_records = matches!(self.application.as_deref(), Some(Application::FastCgi(..)));
+        self.decoder.ends_with_connection() && !in_records
+    }
+
+    /// Queues a part of the request's body whose length was said before, or that is in records.
+    pub(crate) fn queue_part(&mut self, part: Chunk) {
+        if matches!(self.application.as_deref(), Some(Application::FastCgi(..))) {
+            fastcgi::encode::stdin(part, |chunk| self.link.queue(chunk));
+        } else {
+            self.link.queue(part);
+        }
     }
 
     /// Bytes came while it waited. Returns whether they were TLS's own business, a new ticket say, so that it may wait on.
@@ -120,7 +154,7 @@ impl UpstreamConn {
             self.link.queue(line);
         }
         while let Some(chunk) = part.pop_front() {
-            self.link.queue(chunk);
+            self.queue_part(chunk);
         }
         if chunked {
             self.link.queue(Chunk::from_static(b"\r\n"));
@@ -133,6 +167,9 @@ impl UpstreamConn {
             encode::last_chunk(&mut ctx.scratch, b"");
             let end = ctx.take_scratch();
             self.link.queue(end);
+        }
+        if matches!(self.application.as_deref(), Some(Application::FastCgi(..))) {
+            self.link.queue(fastcgi::encode::stdin_end());
         }
         self.link.end_stream(&mut Chunk::empty());
     }

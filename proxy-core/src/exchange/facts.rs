@@ -152,6 +152,8 @@ pub struct Facts {
     pub request_length: u64,
     /// The request body, where it is held whole in memory (`$request_body`): shared with whoever sends it.
     pub request_body: SmallVec<[Chunk; 1]>,
+    /// The length of a request body whose head does not tell it, once it is known.
+    pub request_body_bytes: Option<u64>,
     /// The rate that `set $limit_rate` or X-Accel-Limit-Rate asked for, in bytes per second.
     pub limit_rate: Option<u64>,
     /// The file that holds the request body, where it has a name (`$request_body_file`).
@@ -216,6 +218,7 @@ impl Facts {
             request_id: 0,
             request_length: 0,
             request_body: SmallVec::new(),
+            request_body_bytes: None,
             limit_rate: None,
             request_body_file: None,
             limit_req_status: None,

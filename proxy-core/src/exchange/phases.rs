@@ -7,16 +7,17 @@
 //! preaccess and access phases run again in the location that a request ends up in; what `try_files` finds does not.
 
 use alloc::rc::Rc;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::context::{Context, Generation};
 use super::request_body::Mode;
 use super::{Exchange, Stage};
 use crate::command::Level;
-use crate::config::{Content, LocationId, ServerId, Variable};
+use crate::config::{Content, Gateway, LocationId, ServerId, Variable};
 use crate::conn::Link;
 use crate::error::ClientError;
-use crate::http::Status;
+use crate::http::{BodyFraming, Status};
 use crate::trace::{NamedBy, Step};
 
 impl Exchange {
@@ -142,6 +143,10 @@ impl Exchange {
             Content::Proxy(proxy) => {
                 // A body that is not sent on is still read first, as nginx does.
                 let buffer = proxy.request_buffering || proxy.body.is_some() || !proxy.pass_request_body;
+                let needs_length = |gateway: &Arc<Gateway>| {
+                    gateway.protocol.needs_length() && self.meta.framing == BodyFraming::Chunked
+                };
+                let buffer = buffer || proxy.gateway.as_ref().is_some_and(needs_length);
                 self.start_proxy(buffer, link, ctx);
             }
             Content::StubStatus => self.respond_stub_status(link, ctx),

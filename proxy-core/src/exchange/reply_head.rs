@@ -135,6 +135,7 @@ impl Exchange {
         }
         let status = self.facts.reply.status;
         let own_reason = self.error_status.is_some() || head.version == Version::Http2;
+        let own_reason = own_reason || (head.reason.is_empty() && proxy.gateway.is_some());
         let not_modified = self.proxy.ranges.not_modified;
         let own_reason = own_reason || self.proxy.ranges.part.is_some() || not_modified;
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };

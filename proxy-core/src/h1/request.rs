@@ -160,7 +160,7 @@ fn is_plain(name: &[u8], underscores: bool) -> bool {
 }
 
 /// Where `part`, a slice of `whole`, lies in it.
-pub(super) fn span(whole: &[u8], part: &[u8]) -> Span {
+pub(crate) fn span(whole: &[u8], part: &[u8]) -> Span {
     let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
     debug_assert!(start + part.len() <= whole.len());
     Span { start: start as u32, len: part.len() as u32 }

@@ -57,15 +57,18 @@ fn upstream(attempt: &Try, facts: &Facts, env: &Env<'_>, out: &mut Vec<u8>) {
         }
         None => proxy.url.split_once("://").map_or("http", |(scheme, _)| scheme),
     };
+    let scheme = proxy.gateway.as_ref().map_or(scheme, |gateway| gateway.protocol.scheme());
     text(scheme.as_bytes(), out);
     out.extend_from_slice(b"://");
     attempt.write_address(out);
     if matches!(attempt.address, Some(Address::Unix(_))) {
         out.push(b':');
     }
-    let mut target = Vec::new();
-    facts.write_upstream_target(proxy, env, &mut target);
-    text(&target, out);
+    if proxy.gateway.is_none() {
+        let mut target = Vec::new();
+        facts.write_upstream_target(proxy, env, &mut target);
+        text(&target, out);
+    }
     out.push(b'"');
 }
 

@@ -142,6 +142,12 @@ impl Regex {
         self.inner.names.iter().map(|(n, name)| (*n, &**name))
     }
 
+    /// How many groups there are beside group 0.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.inner.groups.saturating_sub(1)
+    }
+
     /// Whether there are groups beside group 0. Where there are none, [`is_match`](Self::is_match) says it all.
     #[must_use]
     pub fn has_groups(&self) -> bool {

@@ -10,6 +10,7 @@
 mod bytes;
 mod case;
 mod normal;
+mod programs;
 mod run;
 mod scripted;
 
@@ -48,6 +49,7 @@ files! {
     cache
     core
     errors
+    fastcgi
     fields
     files
     filters
@@ -68,6 +70,7 @@ files! {
     rewrite_corners
     refused
     routing
+    scgi_uwsgi
     ssi
     status
     subrequests

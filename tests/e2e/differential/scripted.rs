@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::bytes::from_lines;
 use super::case::Section;
+use super::programs::{self, Protocol};
 use crate::harness::client::field;
 
 /// The upstream of a case file. Its threads end with the test process.
@@ -119,6 +120,11 @@ impl Wire {
 fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
     let _ = stream.set_nodelay(true);
     let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
+    let mut first = [0];
+    stream.peek(&mut first).ok().filter(|count| *count > 0)?;
+    if let Some(protocol) = Protocol::of(first[0]) {
+        return serve_program(stream, protocol, state);
+    }
     let mut wire = Wire { stream, unread: Vec::new() };
     loop {
         let head = String::from_utf8_lossy(&wire.until(b"\r\n\r\n")?).into_owned();
@@ -145,6 +151,29 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
         }
         if !reply.has("early") {
             answer(&mut wire.stream, &reply)?;
+        }
+    }
+}
+
+fn serve_program(mut stream: TcpStream, protocol: Protocol, state: &Mutex<State>) -> Option<()> {
+    let mut again = false;
+    loop {
+        let (head, body) = programs::read(&mut stream, protocol)?;
+        let reply = {
+            let mut state = state.lock().unwrap();
+            let title = if again { "[kept] " } else { "" };
+            state.requests.push(Recorded { head: format!("{title}{head}"), body });
+            let last = state.replies.len() - 1;
+            state.replies[(state.requests.len() - 1).min(last)].clone()
+        };
+        again = true;
+        if reply.has("silent") {
+            while stream.read(&mut [0; 1024]).ok()? > 0 {}
+            return None;
+        }
+        programs::answer(&mut stream, protocol, &reply.lines)?;
+        if !head.starts_with("FastCGI role 1 flags 1") {
+            return None;
         }
     }
 }

@@ -10,6 +10,7 @@ mod cache;
 mod check;
 mod files;
 mod filter;
+mod gateway;
 mod grpc;
 mod grpc_ssl;
 mod headers;
@@ -41,6 +42,7 @@ use super::lower::access::AccessLevel;
 use super::lower::context::Call;
 use super::lower::core::CoreLevel;
 use super::lower::filter::FilterLevel;
+use super::lower::gateway::Family;
 use super::lower::level::Own;
 use super::lower::limits::LimitLevel;
 use super::lower::mirror::MirrorLevel;
@@ -102,6 +104,8 @@ pub enum Effect {
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
     Proxy(Store<ProxyLevel>),
+    /// FastCGI, SCGI or uwsgi.
+    Gateway(Family, Store<ProxyLevel>),
     /// The gRPC module, which has the proxy module's settings.
     Grpc(Store<ProxyLevel>),
     /// Limits on requests and connections.
@@ -222,6 +226,10 @@ impl Entry {
         self.effect(Effect::Proxy(store))
     }
 
+    const fn gateway(self, family: Family, store: Store<ProxyLevel>) -> Self {
+        self.effect(Effect::Gateway(family, store))
+    }
+
     const fn grpc(self, store: Store<ProxyLevel>) -> Self {
         self.effect(Effect::Grpc(store))
     }
@@ -257,6 +265,10 @@ const TABLES: &[&[Entry]] = &[
     rewrite::ENTRIES,
     upstream::ENTRIES,
     proxy::ENTRIES,
+    gateway::FASTCGI,
+    gateway::SCGI,
+    gateway::UWSGI,
+    gateway::ENTRIES,
     grpc::ENTRIES,
     grpc_ssl::ENTRIES,
     cache::ENTRIES,

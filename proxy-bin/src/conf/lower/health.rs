@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     BodyCondition, CheckKind, Content, HeaderCondition, HeaderTest, HealthCheck, LocationId, Match, Piece,
-    ServerId, StatusSet, Target,
+    Proxy, ServerId, StatusSet, Target,
 };
 use proxy_core::time::Millis;
 
@@ -144,7 +144,11 @@ fn parameter(check: &mut RawCheck, field: Field<'_>) -> Parsed<()> {
     Ok(())
 }
 
-const GRPC_NEEDS_TCP: &str = "\"health_check\" of gRPC servers needs \"type=tcp\"";
+const NEEDS_TCP: &str = "\"health_check\" of gRPC, FastCGI, SCGI and uwsgi servers needs \"type=tcp\"";
+
+fn speaks_no_http(proxy: &Proxy) -> bool {
+    proxy.is_grpc || proxy.gateway.is_some()
+}
 
 /// Gives a location's checks to the group that it passes requests to.
 pub fn attach(
@@ -156,8 +160,8 @@ pub fn attach(
 ) {
     for check in checks {
         let (proxy, upstream) = match content {
-            Content::Proxy(proxy) if proxy.is_grpc && !matches!(check.kind, Kind::Tcp) => {
-                cx.diagnostics.push(Diagnostic::emerg(check.span, GRPC_NEEDS_TCP));
+            Content::Proxy(proxy) if speaks_no_http(proxy) && !matches!(check.kind, Kind::Tcp) => {
+                cx.diagnostics.push(Diagnostic::emerg(check.span, NEEDS_TCP));
                 continue;
             }
             Content::Proxy(proxy) => match proxy.target {

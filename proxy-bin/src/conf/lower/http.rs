@@ -18,6 +18,7 @@ use super::access::{self, AccessLevel};
 use super::context::{Call, Context, Place};
 use super::core::CoreLevel;
 use super::filter::FilterLevel;
+use super::gateway::Gateways;
 use super::level::{Level, OwnContent};
 use super::limits::LimitLevel;
 use super::listen::{self, Listen, Name};
@@ -106,6 +107,7 @@ struct Settings {
     filter_done: Option<Arc<Filters>>,
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
+    gateways: Gateways,
     grpc: Arc<ProxyLevel>,
     grpc_done: Arc<ProxyShared>,
     limits: Arc<LimitLevel>,
@@ -280,6 +282,7 @@ impl Lower<'_, '_> {
             mirror,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
+            gateways: Gateways::top(level.gateways, self.cx),
             grpc_done: Arc::new(grpc.finish_grpc()),
             grpc,
             limits_done: limits.finish(),
@@ -326,6 +329,7 @@ impl Lower<'_, '_> {
             settings.proxy_done = Arc::new(proxy.finish(self.cx));
             settings.proxy = Arc::new(proxy);
         }
+        settings.gateways.descend(&mut level.gateways, self.cx);
         if let Some(mut grpc) = level.grpc.take() {
             grpc.inherit(&outer.grpc);
             settings.grpc_done = Arc::new(grpc.finish_grpc());
@@ -452,9 +456,13 @@ impl Lower<'_, '_> {
                 settings.proxy.tls.of_pass(pass, http2, self.cx)
             }
             Some(OwnContent::Grpc(pass)) => settings.grpc.tls.of_grpc(pass, self.cx),
-            Some(OwnContent::StubStatus | OwnContent::EmptyGif | OwnContent::Api { .. }) | None => {
-                (None, None)
-            }
+            Some(
+                OwnContent::Gateway(..)
+                | OwnContent::StubStatus
+                | OwnContent::EmptyGif
+                | OwnContent::Api { .. },
+            )
+            | None => (None, None),
         };
         let location = location(node, &settings, content.as_ref(), tls, origin);
         health::attach(self.cx, checks, &location.content, self.server, id);
@@ -526,6 +534,9 @@ fn location(
         Some(OwnContent::StubStatus) => Content::StubStatus,
         Some(OwnContent::Api { write }) => Content::Api { write: *write },
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
+        Some(OwnContent::Gateway(family, pass)) => {
+            Content::Proxy(Arc::new(settings.gateways.proxy(*family, pass)))
+        }
         Some(OwnContent::Pass(pass)) => {
             Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass, tls)))
         }
@@ -547,6 +558,7 @@ fn location(
         vetting: settings.vetting_done.clone(),
         limit_except: node.level.own.limit_except,
         content,
+        script: settings.gateways.script(),
         try_files: node.level.own.try_files,
         core: settings.core_done.clone(),
         limits: settings.limits_done.clone(),

@@ -6,6 +6,7 @@ use super::access::AccessLevel;
 use super::context::Call;
 use super::core::CoreLevel;
 use super::filter::FilterLevel;
+use super::gateway::{Family, GatewayLevels};
 use super::health::RawCheck;
 use super::limits::LimitLevel;
 use super::listen::{Listen, Name};
@@ -28,6 +29,8 @@ pub struct Level {
     pub mirror: Option<MirrorLevel>,
     /// The proxy module, likewise.
     pub proxy: Option<ProxyLevel>,
+    /// FastCGI, SCGI and uwsgi, likewise.
+    pub gateways: GatewayLevels,
     /// The gRPC module, likewise.
     pub grpc: Option<ProxyLevel>,
     /// Limits, likewise.
@@ -74,6 +77,8 @@ pub struct Own {
 pub enum OwnContent {
     /// `proxy_pass`
     Pass(Box<Pass>),
+    /// `fastcgi_pass`, `scgi_pass` or `uwsgi_pass`
+    Gateway(Family, Box<Pass>),
     /// `grpc_pass`
     Grpc(Box<Pass>),
     /// `stub_status`

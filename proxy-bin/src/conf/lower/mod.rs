@@ -16,6 +16,7 @@ pub mod core;
 pub mod error_page;
 pub mod files;
 pub mod filter;
+pub mod gateway;
 pub mod geo;
 pub mod grpc;
 pub mod health;

@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Bind, BindAddress, BodyBuffering, Cache, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template,
-    UpgradePolicy,
+    Bind, BindAddress, BodyBuffering, Cache, CookieFlags, CookieRule, Gateway, IgnoreHeaders, NextUpstream,
+    Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template, UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -14,6 +13,7 @@ use proxy_core::time::Millis;
 use super::cache::CacheLevel;
 use super::context::{Call, Context};
 use super::core::inherit;
+use super::gateway::{Family, GatewayLevel, hidden};
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
 use super::upstream_tls::{TlsPair, UpstreamTlsLevel};
@@ -28,6 +28,10 @@ pub type Said<T> = Option<(T, Span)>;
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "each field is the directive of its name")]
 pub struct ProxyLevel {
+    /// Whose settings they are.
+    pub family: Family,
+    /// What only FastCGI, SCGI and uwsgi have.
+    pub gateway: GatewayLevel,
     pub method: Option<Template>,
     pub http_version: Option<ProxyHttpVersion>,
     pub set_headers: Option<Vec<SetHeader>>,
@@ -83,6 +87,7 @@ impl ProxyLevel {
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive proxy_protocol bind pass_trailers
             limit_rate force_ranges);
         self.cache.inherit(&parent.cache);
+        self.gateway.inherit(&parent.gateway);
         self.tls.inherit(&parent.tls);
     }
 
@@ -102,6 +107,7 @@ impl ProxyLevel {
             cache,
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
+            gateway: self.gateway.finish(self.family),
             buffering,
             cookie_domains: self.cookie_domains.clone().unwrap_or_default().into(),
             cookie_paths: self.cookie_paths.clone().unwrap_or_default().into(),
@@ -111,7 +117,7 @@ impl ProxyLevel {
     }
 
     fn hidden(&self) -> HeaderSet {
-        let mut hidden = HeaderSet::new(HIDDEN_BY_DEFAULT.iter().copied());
+        let mut hidden = hidden(self.family);
         for name in self.hide_headers.iter().flatten() {
             hidden.insert(name);
         }
@@ -133,7 +139,10 @@ impl ProxyLevel {
         let busy = size(self.busy_buffers_size).unwrap_or(2 * largest);
         let write = size(self.temp_file_write_size).unwrap_or(2 * largest);
         let file = self.max_temp_file_size.map_or(default.file_bytes_max, |(value, _)| value);
-        let of_both = "the maximum of the value of \"proxy_buffer_size\" and one of the \"proxy_buffers\"";
+        let module = self.family.name();
+        let of_both = format!(
+            "the maximum of the value of \"{module}_buffer_size\" and one of the \"{module}_buffers\""
+        );
         let place = |said: Said<usize>| {
             said.or(self.buffers.map(|(_, s)| (0, s))).or(self.buffer_size).map(|(_, s)| s)
         };
@@ -142,20 +151,25 @@ impl ProxyLevel {
                 cx.diagnostics.push(Diagnostic::emerg(span, message));
             }
         };
-        let too_few = "there must be at least 2 \"proxy_buffers\"";
-        check(count < 2, self.buffers.map(|(_, s)| s), too_few.into());
-        let message = format!("\"proxy_busy_buffers_size\" must be equal to or greater than {of_both}");
+        let too_few = format!("there must be at least 2 \"{module}_buffers\"");
+        check(count < 2, self.buffers.map(|(_, s)| s), too_few);
+        let message = format!("\"{module}_busy_buffers_size\" must be equal to or greater than {of_both}");
         check(busy < largest, place(self.busy_buffers_size), message);
-        let message = "\"proxy_busy_buffers_size\" must be less than the size of all \"proxy_buffers\" minus one buffer";
+        let message = format!(
+            "\"{module}_busy_buffers_size\" must be less than the size of all \"{module}_buffers\" minus one buffer"
+        );
         let all_but_one = memory.saturating_sub(each);
-        check(count >= 2 && busy > all_but_one, place(self.busy_buffers_size), message.into());
-        let message = format!("\"proxy_temp_file_write_size\" must be equal to or greater than {of_both}");
+        check(count >= 2 && busy > all_but_one, place(self.busy_buffers_size), message);
+        let message = format!("\"{module}_temp_file_write_size\" must be equal to or greater than {of_both}");
         check(write < largest, place(self.temp_file_write_size), message);
         let message = format!(
-            "\"proxy_max_temp_file_size\" must be equal to zero to disable temporary files usage or must be equal to or greater than {of_both}"
+            "\"{module}_max_temp_file_size\" must be equal to zero to disable temporary files usage or must be equal to or greater than {of_both}"
         );
         check(file != 0 && file < largest as u64, self.max_temp_file_size.map(|(_, s)| s), message);
-        let temp = || cx.env.prefix.join(cx.env.proxy_temp).to_string_lossy().as_bytes().into();
+        let name =
+            cx.env.proxy_temp.file_name().unwrap_or_default().to_string_lossy().replace("proxy", module);
+        let path = cx.env.prefix.join(cx.env.proxy_temp.with_file_name(name));
+        let temp = || path.to_string_lossy().as_bytes().into();
         BodyBuffering {
             on: self.buffering.unwrap_or(default.on),
             head_bytes_max: head,
@@ -176,6 +190,7 @@ impl ProxyLevel {
             proxy_host: pass.proxy_host.clone(),
             proxy_port: pass.proxy_port.clone(),
             url: pass.url.clone(),
+            gateway: shared.gateway.clone(),
             method: self.method.clone(),
             http_version: self.http_version.unwrap_or(default.http_version),
             set_headers: shared.set_headers.clone(),
@@ -257,6 +272,7 @@ pub struct ProxyShared {
     upgrade: UpgradePolicy,
     hide_headers: Arc<HeaderSet>,
     buffering: BodyBuffering,
+    gateway: Option<Arc<Gateway>>,
     cookie_domains: Arc<[CookieRule]>,
     cookie_paths: Arc<[CookieRule]>,
     cookie_flags: Arc<[CookieFlags]>,

@@ -207,6 +207,7 @@ impl Exchange {
 
     /// Gives server and connection back. `reusable` says that the connection may serve another request.
     pub(crate) fn end_attempt(&mut self, outcome: Outcome, reusable: bool, ctx: &mut Context) {
+        self.log_remarks(ctx);
         let now = ctx.now.instant;
         if let Some(attempt) = self.facts.tries.last_mut()
             && self.proxy.conn.is_some()

@@ -22,7 +22,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::Phase;
 use crate::command::{Address, Command, ConnId, Level, ResolveId};
-use crate::config::{Endpoint, HTTP_PORT, HTTPS_PORT, Proxy, Target};
+use crate::config::{Endpoint, GatewayProtocol, HTTP_PORT, HTTPS_PORT, Proxy, Target};
 use crate::conn::Link;
 use crate::conn::name_server::SharedResolver;
 use crate::dns::{Failure, Name, Subject};
@@ -54,12 +54,18 @@ impl Exchange {
     /// Evaluates the URL, if it holds variables. Returns whether the exchange goes on.
     pub(super) fn evaluate_target(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&self.generation);
-        let Some(Proxy { target: Target::Dynamic(url), is_grpc, .. }) = self.proxy_settings(&generation)
+        let Some(Proxy { target: Target::Dynamic(url), is_grpc, gateway, .. }) =
+            self.proxy_settings(&generation)
         else {
             return true;
         };
         let url = self.evaluate(url, &generation, ctx);
-        match if *is_grpc { parse_grpc(&url) } else { parse(&url) } {
+        let parsed = match gateway {
+            Some(gateway) => parse_address(&url, matches!(gateway.protocol, GatewayProtocol::Uwsgi { .. })),
+            None if *is_grpc => parse_grpc(&url),
+            None => parse(&url),
+        };
+        match parsed {
             Ok((endpoint, uri, tls)) => {
                 let default_port = default_port(tls);
                 let (host, port) = endpoint.proxy_host_and_port(default_port);
@@ -104,6 +110,13 @@ impl Exchange {
         let endpoint = self.proxy.endpoint.clone()?;
         if let Some(group) = generation.group_of(&endpoint, self.default_port()) {
             return Some(Rc::clone(group));
+        }
+        if let Endpoint::Host { host, port: None } = &endpoint
+            && self.proxy_settings(generation).is_some_and(|proxy| proxy.gateway.is_some())
+        {
+            self.log_error(Level::Error, &format_args!("no port in upstream \"{host}\""), ctx);
+            self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+            return None;
         }
         let default_port = self.default_port();
         let authority = endpoint.authority(default_port).to_ascii_lowercase();
@@ -313,6 +326,21 @@ fn parse_grpc(url: &[u8]) -> Result<(Endpoint, Box<[u8]>, bool), String> {
     let refused = |error: &str| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest));
     let (endpoint, at) = Endpoint::split(rest).map_err(refused)?;
     if at < rest.len() { Err(refused("invalid host")) } else { Ok((endpoint, Box::default(), tls)) }
+}
+
+/// What `fastcgi_pass` and its kin evaluate to: an address, or a group's name.
+///
+/// # Errors
+/// nginx's words for the error log.
+fn parse_address(text: &[u8], uwsgi: bool) -> Result<(Endpoint, Box<[u8]>, bool), String> {
+    let fail = |error| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(text));
+    // Only `uwsgi_pass` takes a scheme.
+    let text = if uwsgi { text.strip_prefix(b"uwsgi://").unwrap_or(text) } else { text };
+    let (endpoint, at) = Endpoint::split(text).map_err(fail)?;
+    if at < text.len() && !matches!(endpoint, Endpoint::Unix(_)) {
+        return Err(fail("invalid host"));
+    }
+    Ok((endpoint, Box::default(), false))
 }
 
 fn boxed(text: String) -> Box<[u8]> {

@@ -13,6 +13,7 @@ use crate::conn::Link;
 use crate::error::UpstreamError;
 use crate::exchange::context::Context;
 use crate::exchange::{Exchange, Stage};
+use crate::fastcgi::Fault;
 use crate::http::Status;
 use crate::upstream::Outcome;
 
@@ -61,6 +62,9 @@ impl Exchange {
     /// Says what failed. A connection that could not even be begun is said with its address; where that is not because
     /// of the server, the level says that something is wrong here.
     fn log_failure(&self, error: UpstreamError, ctx: &mut Context) {
+        if let UpstreamError::Cgi(fault) = error {
+            return self.log_fault(fault, ctx);
+        }
         let address = self.facts.tries.last().and_then(|attempt| attempt.address.as_ref());
         let (UpstreamError::Connect(cause), Some(address)) = (error, address) else {
             return self.log_error(Level::Error, &error, ctx);
@@ -74,6 +78,25 @@ impl Exchange {
         let level = if cause.is_from_peer() || cause.errno == 11 { Level::Error } else { Level::Crit };
         let message = format_args!("connect() to {address} failed ({cause}) while connecting to upstream");
         self.log_error(level, &message, ctx);
+    }
+
+    /// What was wrong with a reply that is not HTTP's. What was caught in standard error is logged already.
+    fn log_fault(&self, fault: Fault, ctx: &mut Context) {
+        match fault {
+            Fault::Caught => {}
+            Fault::RequestTooBig(_) => self.log_error(Level::Alert, &fault, ctx),
+            Fault::Version(_)
+            | Fault::Type(_)
+            | Fault::RequestIdHigh(_)
+            | Fault::RequestIdLow(_)
+            | Fault::Unexpected(_)
+            | Fault::StdoutClosed
+            | Fault::RequestClosed
+            | Fault::Status => {
+                let doing = self.proxy.phase.words();
+                self.log_error(Level::Error, &format_args!("{fault} while {doing}"), ctx);
+            }
+        }
     }
 
     /// A reply came whose status `proxy_next_upstream` names. Returns whether another server is asked instead.
@@ -135,10 +158,12 @@ impl NextUpstream {
             | UpstreamError::ClosedBeforeHead
             | UpstreamError::ClosedInBody
             | UpstreamError::NoLiveServers => self.error,
+            UpstreamError::Cgi(Fault::RequestTooBig(_)) => false,
             UpstreamError::InvalidHeader
             | UpstreamError::HeaderTooBig
             | UpstreamError::InvalidFraming
             | UpstreamError::Unasked
+            | UpstreamError::Cgi(_)
             | UpstreamError::Rejected(_)
             | UpstreamError::Violation(_)
             | UpstreamError::ShortBody

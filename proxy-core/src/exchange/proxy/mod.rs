@@ -13,6 +13,7 @@
 //! - [`attempt`]: which server, which connection.
 //! - [`secure`]: TLS on that connection.
 //! - [`request`]: the head that it gets.
+//! - [`gateway`]: what it gets where it does not speak HTTP.
 //! - [`reply`]: what it answers; [`intake`]: how fast that is read.
 //! - [`stream`]: what is different where the upstream speaks HTTP/2.
 //! - [`budget`]: how many requests may be at a second server.
@@ -24,6 +25,7 @@ mod budget;
 mod choose;
 mod dynamic;
 mod failure;
+mod gateway;
 mod intake;
 mod queue;
 mod ranges;
@@ -94,6 +96,8 @@ pub(crate) struct ProxyRun {
     framing: BodyFraming,
     /// Whether all of the request was handed to the link.
     request_ended: bool,
+    /// The size of a request that its protocol has no room for; 0 for one that it has.
+    unsendable_bytes: usize,
     /// Whether the body was partly handed to a server and cannot be sent again.
     body_gone: bool,
     /// Whether a Upgrade was asked for.
@@ -185,6 +189,7 @@ impl Exchange {
         }
         if self.stage == Stage::Proxy {
             self.pump_reply(link, ctx);
+            self.log_remarks(ctx);
         }
         if self.stage == Stage::Proxy && !self.notice_client_gone(link, ctx) {
             self.watch_both(link, ctx);
@@ -224,7 +229,7 @@ impl Exchange {
             }
             if conn.link.unsent_bytes() < REQUEST_BYTES_MAX {
                 if let Some(chunk) = spill.take() {
-                    conn.link.queue(chunk);
+                    conn.queue_part(chunk);
                 }
                 spill.want_read(ctx);
                 if spill.unread() == 0 {

@@ -59,7 +59,7 @@ impl Exchange {
     fn read_heads(&mut self, link: &mut Link, ctx: &mut Context) {
         let mut interim = 0;
         while self.proxy.phase == Phase::Exchanging && self.stage == Stage::Proxy {
-            match self.read_head(ctx) {
+            match self.read_any_head(ctx) {
                 Ok(None) => break,
                 Ok(Some((head, meta))) if meta.upgraded && self.proxy.upgrade_asked => {
                     self.start_tunnel(head, meta, link, ctx);
@@ -96,7 +96,7 @@ impl Exchange {
         self.attempt_failed(error, link, ctx);
     }
 
-    fn read_head(
+    pub(super) fn read_head(
         &mut self,
         ctx: &mut Context,
     ) -> Result<Option<(ResponseHead, ResponseMeta)>, UpstreamError> {
@@ -295,7 +295,7 @@ impl Exchange {
             return self.end_of_reply(ctx);
         }
         match conn.ended_with() {
-            Some(None) if conn.decoder.ends_with_connection() => {
+            Some(None) if conn.ends_with_connection() => {
                 self.end_body(Chunk::empty(), ctx);
                 self.end_of_reply(ctx);
             }
@@ -344,7 +344,7 @@ impl Exchange {
             && store.is_none_or(|file| writer::has_room(file, ctx))
         {
             let before = conn.link.inbox().len();
-            let decoded = conn.decoder.decode(conn.link.inbox())?;
+            let decoded = conn.decode()?;
             let used = (before - conn.link.inbox().len()) as u64;
             if let Some(attempt) = self.facts.tries.last_mut() {
                 attempt.bytes_received += used;
@@ -556,7 +556,7 @@ impl Carried {
 }
 
 /// How many fields an upstream's head may have.
-const FIELDS_MAX: usize = 1000;
+pub(super) const FIELDS_MAX: usize = 1000;
 
 /// How many interim replies may come before the final one.
 const INTERIM_MAX: usize = 32;

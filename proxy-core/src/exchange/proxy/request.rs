@@ -22,6 +22,9 @@ impl Exchange {
         if self.body.mode() == Mode::Buffer && self.body.spill().is_none() {
             self.facts.request_body = self.body.held().chunks().into();
         }
+        if let Some(gateway) = &proxy.gateway {
+            return self.write_gateway_request(proxy, gateway, &generation, ctx);
+        }
         let own_body = proxy.body.as_ref().map(|body| self.evaluate(body, &generation, ctx));
         self.proxy.framing = match &own_body {
             Some(body) => BodyFraming::Length(body.len() as u64),
@@ -92,7 +95,7 @@ impl Exchange {
     }
 
     /// How the body is framed: its length where that is known, chunks where it is not.
-    fn upstream_framing(&self, proxy: &Proxy) -> BodyFraming {
+    pub(super) fn upstream_framing(&self, proxy: &Proxy) -> BodyFraming {
         if !proxy.pass_request_body {
             return BodyFraming::None;
         }

@@ -17,6 +17,7 @@ mod fields;
 mod map;
 mod path;
 mod request;
+mod script;
 mod tls;
 mod upstream;
 mod vetting;
@@ -93,6 +94,8 @@ impl Facts {
             Variable::InvalidReferer => self.invalid_referer(env, out),
             Variable::SecureLink => self.secure_link(env, out),
             Variable::SecureLinkExpires => self.secure_link_expires(env, out),
+            Variable::FastcgiScriptName => self.script_name(env, out),
+            Variable::FastcgiPathInfo => self.path_info(env, out),
             Variable::DocumentRoot | Variable::RealpathRoot => self.write_root(env, out),
             Variable::RequestFilename => self.write_path(env, out),
             _ => return None,

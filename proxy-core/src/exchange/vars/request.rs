@@ -32,8 +32,11 @@ impl Facts {
             Variable::ProxyAddXForwardedFor => self.forwarded_for(out),
             Variable::ContentLength => match head.value(HeaderId::ContentLength) {
                 Some(value) => always(value, out),
-                None if self.request_body.is_empty() => false,
-                None => number(self.request_body.iter().map(|chunk| chunk.len() as u64).sum(), out),
+                None => match self.request_body_bytes {
+                    Some(bytes) => number(bytes, out),
+                    None if self.request_body.is_empty() => false,
+                    None => number(self.request_body.iter().map(|chunk| chunk.len() as u64).sum(), out),
+                },
             },
             Variable::ContentType => text(head.value(HeaderId::ContentType), out),
             Variable::RemoteUser => {
