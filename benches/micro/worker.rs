@@ -145,6 +145,9 @@ impl Pair {
                 | Command::ReadFile { .. }
                 | Command::WriteFile { .. }
                 | Command::ListDirectory { .. }
+                | Command::RenameFile { .. }
+                | Command::RemoveFile { .. }
+                | Command::FreeSpace { .. }
                 | Command::CloseFile { .. }
                 | Command::Verify { .. }
                 | Command::Resolve { .. }) => unreachable!("{other:?} in plain proxying"),

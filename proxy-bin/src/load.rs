@@ -81,7 +81,7 @@ pub trait Source {
 #[must_use]
 pub fn temporary_directories(config: &Config) -> Vec<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
-    let mut paths = Vec::new();
+    let mut paths: Vec<_> = config.caches.iter().map(|zone| &zone.path).collect();
     for location in &config.locations {
         paths.push(&location.core.client_body.temp_path);
         if let Content::Proxy(proxy) = &location.content {

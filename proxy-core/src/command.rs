@@ -4,8 +4,8 @@
 //! turn of a driver is: hand in what completed, drain [`Command`]s, submit them all, wait once.
 //!
 //! The rules that hold on both sides:
-//! - Each command but [`Command::Close`], [`Command::Shutdown`] and [`Command::CloseFile`] gets exactly one completion,
-//!   unless its connection was closed first; then the driver may deliver it late or never, and the core ignores it.
+//! - Each command but [`Command::Close`], [`Command::Shutdown`], [`Command::CloseFile`] and [`Command::RemoveFile`] gets
+//!   exactly one completion, unless its connection was closed first; then the driver may deliver it late or never, and the core ignores it.
 //! - At most one `Recv` and one `Send` are in flight per connection, and one operation per file.
 //! - `Close` ends everything: the driver cancels what is in flight, *awaits* it, and then closes the descriptor. The key
 //!   may be given to another connection at once, with a new generation.
@@ -104,6 +104,8 @@ pub enum OpenMode {
         /// Whether it stays when it is closed; otherwise it is removed.
         stays: bool,
     },
+    /// A file that exists, for reading and writing.
+    Update,
 }
 
 /// Which symbolic links a path may lead through; another one is `ELOOP`.
@@ -207,6 +209,30 @@ pub enum Command {
         /// The directory. Absolute.
         path: Arc<[u8]>,
     },
+    /// Give the file `from`, which is open by this key, the name `to`, in the place of whatever has that name; the
+    /// directories above it are made, and where it lies on another file system it is copied. Answered by
+    /// [`Completion::RenameFile`].
+    RenameFile {
+        /// Which file.
+        file: FileId,
+        /// Its name. Absolute.
+        from: Arc<[u8]>,
+        /// The name that it gets. Absolute.
+        to: Arc<[u8]>,
+    },
+    /// Remove a file. Nobody waits for it, and one that is not there is as good as removed.
+    RemoveFile {
+        /// Its name. Absolute.
+        path: Arc<[u8]>,
+    },
+    /// Ask how many bytes are free on the file system of `path`. The key is a file's, and is closed as one. Answered by
+    /// [`Completion::FreeSpace`].
+    FreeSpace {
+        /// The key.
+        file: FileId,
+        /// A directory. Absolute.
+        path: Arc<[u8]>,
+    },
     /// Close the file and forget the key; a temporary file is gone then.
     CloseFile {
         /// Which file.
@@ -293,6 +319,20 @@ pub enum Completion {
         file: FileId,
         /// One entry for each file, the hidden ones left out.
         result: Result<Vec<DirectoryEntry>, IoError>,
+    },
+    /// The file has its new name, or the reason why not.
+    RenameFile {
+        /// Which file.
+        file: FileId,
+        /// Nothing, on success.
+        result: Result<(), IoError>,
+    },
+    /// How many bytes are free.
+    FreeSpace {
+        /// The key.
+        file: FileId,
+        /// The number of bytes.
+        result: Result<u64, IoError>,
     },
     /// The name's addresses, or the reason why there are none.
     Resolve {

@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod access;
 pub mod buf;
+pub mod cache;
 pub mod command;
 pub mod config;
 pub(crate) mod conn;

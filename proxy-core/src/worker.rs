@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::access::forwarded::text_of;
+use crate::cache::{keeper, writer};
 use crate::command::{
     Address, CloseHow, Command, Completion, ConnId, FileId, ListenerId, Peer, Report, ResolveId,
 };
@@ -17,7 +18,7 @@ use crate::config::Config;
 use crate::conn::{ClientConn, Link, name_server};
 use crate::dns::Secret;
 pub use crate::exchange::Pools;
-use crate::exchange::context::{Conn, Context, Generation};
+use crate::exchange::context::{Conn, Context, FileRole, Generation};
 use crate::exchange::proxy::attempt::{close_idle, retire};
 use crate::exchange::{ConnFacts, Exchange, sub};
 use crate::h2::trunk;
@@ -43,6 +44,7 @@ impl Worker {
         let generation = Rc::new(Generation::new(config, None, &shared, &mut secret, now.instant));
         let mut ctx = Context::new(generation, shared, pools, secret, now);
         watch::start(&mut ctx);
+        keeper::start(&mut ctx);
         health::start(&mut ctx);
         Self { ctx }
     }
@@ -114,6 +116,8 @@ impl Worker {
             Completion::OpenFile { file, .. }
             | Completion::ReadFile { file, .. }
             | Completion::WriteFile { file, .. }
+            | Completion::RenameFile { file, .. }
+            | Completion::FreeSpace { file, .. }
             | Completion::ListDirectory { file, .. } => self.complete_file(file, completion),
             Completion::Verify { id, matches } => {
                 let Some(client) = self.ctx.verifying.remove(id.0) else { return };
@@ -195,6 +199,8 @@ impl Worker {
                 | Completion::WriteFile { .. }
                 | Completion::Verify { .. }
                 | Completion::ListDirectory { .. }
+                | Completion::RenameFile { .. }
+                | Completion::FreeSpace { .. }
                 | Completion::Resolve { .. } => {}
             }
             client.drive(ctx);
@@ -214,6 +220,15 @@ impl Worker {
 
     fn complete_file(&mut self, file: FileId, completion: Completion) {
         let Some(owner) = self.ctx.files.get(file.0).copied() else { return };
+        match owner.role {
+            FileRole::CacheWriter => return writer::handle(file, completion, &mut self.ctx),
+            FileRole::CacheKeeper => return keeper::handle(file, completion, &mut self.ctx),
+            FileRole::RequestBody
+            | FileRole::Reply
+            | FileRole::Content
+            | FileRole::Users
+            | FileRole::Cache => {}
+        }
         let mut completion = Some(completion);
         self.with_exchange(owner.client, &mut |exchange, _, _| {
             if let Some(completion) = completion.take() {
@@ -357,6 +372,7 @@ impl Worker {
         let new = Generation::new(config, Some(&old), &ctx.shared, &mut ctx.secret, now.instant);
         ctx.generation = Rc::new(new);
         watch::start(ctx);
+        keeper::start(ctx);
         health::start(ctx);
         let new = Rc::clone(&self.ctx.generation);
         for group in &old.groups {
@@ -384,6 +400,7 @@ impl Worker {
         self.turn(now);
         self.ctx.draining = true;
         watch::stop(&mut self.ctx);
+        keeper::stop(&mut self.ctx);
         health::stop(&mut self.ctx);
         for group in self.ctx.generation.groups.clone() {
             let mut idle = group.borrow_mut().pool.drain();

@@ -73,6 +73,8 @@ impl Engine for Relay {
             | Completion::WriteFile { .. }
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
+            | Completion::RenameFile { .. }
+            | Completion::FreeSpace { .. }
             | Completion::Resolve { .. } => {}
         }
     }

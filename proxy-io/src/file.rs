@@ -58,7 +58,7 @@ impl Drop for PlainFile {
 /// Opens `path` as `mode` says.
 pub(crate) async fn open(path: Arc<[u8]>, mode: OpenMode, ring: bool) -> Result<(Handle, FileInfo), IoError> {
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
-    if ring && !matches!(mode, OpenMode::New { .. } | OpenMode::ReadChecked(_)) {
+    if ring && !matches!(mode, OpenMode::New { .. } | OpenMode::ReadChecked(_) | OpenMode::Update) {
         match open_ring(&path, &mode).await {
             Err(error) if mode == OpenMode::Temp && is_unnamed_unknown(&error) => {}
             result => return result.map_err(|error| errno::number(&error)),
@@ -77,7 +77,7 @@ async fn open_ring(path: &Path, mode: &OpenMode) -> io::Result<(Handle, FileInfo
         OpenMode::Temp => options.read(true).write(true).custom_flags(libc::O_TMPFILE).mode(TEMP_MODE),
         OpenMode::New { .. } => options.read(true).write(true).create_new(true).mode(TEMP_MODE),
         // Not here: the caller sees to it.
-        OpenMode::ReadChecked(_) => return Err(io::ErrorKind::Unsupported.into()),
+        OpenMode::ReadChecked(_) | OpenMode::Update => return Err(io::ErrorKind::Unsupported.into()),
     };
     let file = options.open(path).await?;
     let meta = file.metadata().await?;
@@ -100,6 +100,9 @@ fn open_plain(path: &Path, mode: &OpenMode) -> io::Result<(PlainFile, FileInfo)>
         OpenMode::ReadChecked(check) => open_checked(path, *check)?,
         OpenMode::Temp => open_temp(path)?,
         OpenMode::New { .. } => open_new(path)?,
+        OpenMode::Update => {
+            StdOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?
+        }
     };
     let meta = file.metadata()?;
     let info = FileInfo {

@@ -16,6 +16,7 @@ use crate::conn::{BoxFuture, Shelf};
 use crate::control::Mailbox;
 use crate::directory;
 use crate::file::{self, Handle};
+use crate::place;
 use crate::ready::{Token, waker};
 use crate::resolve::resolve;
 
@@ -47,6 +48,7 @@ struct Job {
 enum Done {
     Opened { file: FileId, result: Result<(Handle, FileInfo), IoError> },
     Other(Completion),
+    Nothing,
 }
 
 impl Jobs {
@@ -101,6 +103,25 @@ impl Jobs {
         });
     }
 
+    pub(crate) fn rename(&mut self, id: FileId, from: Arc<[u8]>, to: Arc<[u8]>) {
+        self.start(async move {
+            Done::Other(Completion::RenameFile { file: id, result: place::rename(from, to).await })
+        });
+    }
+
+    pub(crate) fn remove(&mut self, path: Arc<[u8]>) {
+        self.start(async move {
+            place::remove(path).await;
+            Done::Nothing
+        });
+    }
+
+    pub(crate) fn free_space(&mut self, id: FileId, path: Arc<[u8]>) {
+        self.start(async move {
+            Done::Other(Completion::FreeSpace { file: id, result: place::free_space(path).await })
+        });
+    }
+
     /// Forgets the key; the descriptor closes with the last operation on it.
     pub(crate) fn close(&mut self, id: FileId) {
         if let Some(slot) = self.files.get_mut(id.0.index as usize)
@@ -129,6 +150,7 @@ impl Jobs {
         job.future = None;
         self.free.push(index);
         let completion = match done {
+            Done::Nothing => return,
             Done::Other(completion) => completion,
             Done::Opened { file, result } => {
                 let result = result.map(|(handle, info)| {

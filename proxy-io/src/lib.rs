@@ -35,6 +35,7 @@ mod jobs;
 mod kernel;
 mod listen;
 mod logfile;
+mod place;
 mod ready;
 mod resolve;
 mod ring;

@@ -157,6 +157,11 @@ fn files_are_opened_read_and_written() {
         assert_eq!(client.ask(&format!("list {dir}/sub")), listing);
         assert_eq!(client.ask(&format!("list {dir}/none")), "error 2\n");
         assert_eq!(client.ask(&format!("list {dir}/file")), "error 20\n");
+        std::fs::write(rig.dir.join("old"), "contents").unwrap();
+        assert_eq!(client.ask(&format!("rename {dir}/old {dir}/sub/a/b/new")), "renamed\n");
+        assert_eq!(std::fs::read(sub.join("a/b/new")).unwrap(), b"contents");
+        assert_eq!(client.ask(&format!("rename {dir}/old {dir}/sub/a/b/new")), "error 2\n");
+        assert_eq!(client.ask(&format!("free {dir}")), "free\n");
         assert_eq!(client.ask(&format!("temp {dir}")), "wwwww\n");
         let left: Vec<_> =
             std::fs::read_dir(&rig.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();

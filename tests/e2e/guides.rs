@@ -94,7 +94,7 @@ const BLOCKS: &[(u32, usize, usize, usize, Level)] = &[
 const REFUSED: &[u32] = &[9, 15];
 
 /// Blocks with directives that ringgate does not have yet, and a part of what it says.
-const NOT_YET: &[(u32, &str)] = &[(27, "proxy_cache"), (43, "proxy_cache"), (49, "proxy_cache")];
+const NOT_YET: &[(u32, &str)] = &[];
 
 #[test]
 fn every_block_of_the_guides_loads() {

@@ -205,6 +205,9 @@ impl Driver {
             other @ (Command::Connect { .. }
             | Command::WriteFile { .. }
             | Command::ListDirectory { .. }
+            | Command::RenameFile { .. }
+            | Command::RemoveFile { .. }
+            | Command::FreeSpace { .. }
             | Command::Verify { .. }
             | Command::Resolve { .. }) => {
                 panic!("nobody does {other:?} here")

@@ -287,6 +287,9 @@ impl World {
             | Command::ReadFile { .. }
             | Command::WriteFile { .. }
             | Command::ListDirectory { .. }
+            | Command::RenameFile { .. }
+            | Command::RemoveFile { .. }
+            | Command::FreeSpace { .. }
             | Command::CloseFile { .. }) => panic!("nobody does {other:?} here"),
         };
         self.worker.handle_completion(completion, self.now);

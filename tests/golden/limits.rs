@@ -87,6 +87,9 @@ impl Desk {
                 | Command::ReadFile { .. }
                 | Command::WriteFile { .. }
                 | Command::ListDirectory { .. }
+                | Command::RenameFile { .. }
+                | Command::RemoveFile { .. }
+                | Command::FreeSpace { .. }
                 | Command::CloseFile { .. }
                 | Command::Verify { .. }
                 | Command::Resolve { .. }) => panic!("nobody wants {other:?} here"),

@@ -17,6 +17,8 @@ enum Operation {
     List,
     Read { offset: u64, len: usize },
     Write { offset: u64, chain: Chain },
+    Rename { to: Vec<u8> },
+    Free,
 }
 
 #[derive(Default)]
@@ -30,6 +32,8 @@ struct File {
 /// All files.
 pub(crate) struct Files {
     open: BTreeMap<FileId, File>,
+    /// What files with a name hold: what was given one.
+    named: BTreeMap<Vec<u8>, Vec<u8>>,
     pools: Pools,
     rng: Rng,
     /// How many of a hundred writes find the disk full, and opens fail.
@@ -40,7 +44,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(pools: Pools, fail_percent: u64, rng: Rng) -> Self {
-        Self { open: BTreeMap::new(), pools, rng, fail_percent, failed: false }
+        Self { open: BTreeMap::new(), named: BTreeMap::new(), pools, rng, fail_percent, failed: false }
     }
 
     /// How many files the core holds.
@@ -55,7 +59,13 @@ impl Files {
             "rule: the path {:?} is not absolute",
             path.escape_ascii().to_string()
         );
-        let file = File { temporary: *mode != OpenMode::Read, ..File::default() };
+        let known = if *mode == OpenMode::Temp { None } else { self.named.get(path) };
+        let made = matches!(mode, OpenMode::Temp | OpenMode::New { .. });
+        let file = File {
+            temporary: made || known.is_some(),
+            bytes: known.cloned().unwrap_or_default(),
+            ..File::default()
+        };
         assert!(self.open.insert(id, file).is_none(), "rule: file key {id:?} is in use");
         self.begin(id, Operation::Open, clock);
     }
@@ -72,6 +82,22 @@ impl Files {
         self.begin(id, Operation::Read { offset, len }, clock);
     }
 
+    /// `Command::RenameFile`.
+    pub(crate) fn rename(&mut self, id: FileId, to: &[u8], clock: &mut Clock) {
+        self.begin(id, Operation::Rename { to: to.to_vec() }, clock);
+    }
+
+    /// `Command::RemoveFile`.
+    pub(crate) fn remove(&mut self, path: &[u8]) {
+        self.named.remove(path);
+    }
+
+    /// `Command::FreeSpace`.
+    pub(crate) fn free_space(&mut self, id: FileId, clock: &mut Clock) {
+        assert!(self.open.insert(id, File::default()).is_none(), "rule: file key {id:?} is in use");
+        self.begin(id, Operation::Free, clock);
+    }
+
     /// `Command::WriteFile`.
     pub(crate) fn write(&mut self, id: FileId, offset: u64, chain: Chain, clock: &mut Clock) {
         assert!(!chain.is_empty(), "rule: an empty WriteFile on {id:?}");
@@ -81,7 +107,7 @@ impl Files {
     fn begin(&mut self, id: FileId, operation: Operation, clock: &mut Clock) {
         let file = self.open.get_mut(&id);
         let file = file.unwrap_or_else(|| panic!("rule: an operation on the closed file key {id:?}"));
-        let opens = matches!(operation, Operation::Open | Operation::List);
+        let opens = matches!(operation, Operation::Open | Operation::List | Operation::Free);
         assert!(opens || file.is_open, "rule: an operation on {id:?}, which is not open");
         assert!(file.pending.replace(operation).is_none(), "rule: a second operation in flight on {id:?}");
         clock.plan(self.rng.range(1, 3000), Event::File(id));
@@ -100,7 +126,8 @@ impl Files {
             Operation::Open => {
                 let result = match (file.temporary, fails) {
                     (true, false) => {
-                        Ok(FileInfo { kind: FileKind::Regular, size: 0, mtime_s: 0, executable: false })
+                        let size = file.bytes.len() as u64;
+                        Ok(FileInfo { kind: FileKind::Regular, size, mtime_s: 0, executable: false })
                     }
                     (true, true) => Err(IoError::ACCESS),
                     (false, _) => Err(IoError::NOT_FOUND),
@@ -110,6 +137,15 @@ impl Files {
                 Completion::OpenFile { file: id, result }
             }
             Operation::List => Completion::ListDirectory { file: id, result: Err(IoError::NOT_FOUND) },
+            Operation::Free => Completion::FreeSpace { file: id, result: Ok(0) },
+            Operation::Rename { .. } if fails => {
+                self.failed = true;
+                Completion::RenameFile { file: id, result: Err(DISK_FULL) }
+            }
+            Operation::Rename { to } => {
+                self.named.insert(to, file.bytes.clone());
+                Completion::RenameFile { file: id, result: Ok(()) }
+            }
             Operation::Read { offset, len } => {
                 let start = usize::try_from(offset).expect("a small file").min(file.bytes.len());
                 let mut buf = self.pools.large.take();

@@ -318,6 +318,9 @@ impl<'a> World<'a> {
             Command::ReadFile { file, offset, len } => files.read(file, offset, len, clock),
             Command::WriteFile { file, offset, chain } => files.write(file, offset, chain, clock),
             Command::ListDirectory { file, .. } => files.list(file, clock),
+            Command::RenameFile { file, to, .. } => files.rename(file, &to, clock),
+            Command::RemoveFile { path } => files.remove(&path),
+            Command::FreeSpace { file, .. } => files.free_space(file, clock),
             Command::CloseFile { file } => files.close(file),
             Command::Verify { id, password, stored } => {
                 clock.plan(1000, Event::Verified(id, password::matches(&password, &stored)));

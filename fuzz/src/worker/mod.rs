@@ -192,6 +192,8 @@ fn file(rig: &mut Rig, which: u8, how: core::result::Result<u16, IoError>) {
             Completion::ReadFile { file: id, result }
         }
         FileOp::Write { chain } => Completion::WriteFile { file: id, chain, result: how.map(|_| ()) },
+        FileOp::Rename => Completion::RenameFile { file: id, result: how.map(|_| ()) },
+        FileOp::Free => Completion::FreeSpace { file: id, result: how.map(u64::from) },
         FileOp::List => {
             let entry = |number: u16| DirectoryEntry {
                 name: number.to_be_bytes().into(),

@@ -100,6 +100,8 @@ pub(crate) enum FileOp {
     Read { len: usize },
     Write { chain: Chain },
     List,
+    Rename,
+    Free,
 }
 
 /// A worker and all that it has asked for.
@@ -242,7 +244,10 @@ impl Rig {
                 self.files.get_mut(&id).unwrap().0 = result.is_ok();
                 self.trouble |= result.is_err();
             }
-            Completion::WriteFile { result, .. } => self.trouble |= result.is_err(),
+            Completion::WriteFile { result, .. } | Completion::RenameFile { result, .. } => {
+                self.trouble |= result.is_err();
+            }
+            Completion::FreeSpace { .. } => {}
             Completion::ReadFile { .. } | Completion::ListDirectory { .. } => self.trouble = true,
             other @ (Completion::Connect { .. }
             | Completion::Recv { .. }
@@ -354,6 +359,11 @@ impl Rig {
                 self.begin(file, FileOp::Write { chain });
             }
             Command::ListDirectory { file, path } => self.open_file(file, &path, FileOp::List),
+            Command::FreeSpace { file, path } => self.open_file(file, &path, FileOp::Free),
+            Command::RenameFile { file, .. } => self.begin(file, FileOp::Rename),
+            Command::RemoveFile { path } => {
+                assert!(path.starts_with(b"/"), "rule: a path that is not absolute")
+            }
             Command::CloseFile { file } => {
                 let (_, operation) = self.files.remove(&file).expect("rule: CloseFile on a closed key");
                 let late = operation.map(|operation| match operation {
@@ -361,6 +371,8 @@ impl Rig {
                     FileOp::Read { .. } => Completion::ReadFile { file, result: Err(IoError::CANCELED) },
                     FileOp::Write { chain } => Completion::WriteFile { file, chain, result: Ok(()) },
                     FileOp::List => Completion::ListDirectory { file, result: Err(IoError::CANCELED) },
+                    FileOp::Rename => Completion::RenameFile { file, result: Ok(()) },
+                    FileOp::Free => Completion::FreeSpace { file, result: Ok(0) },
                 });
                 late.into_iter().for_each(|late| self.keep(late));
             }

@@ -31,7 +31,7 @@ pub(super) fn open(path: &[u8], mode: &OpenMode) -> (Option<Opened>, Result<File
     let opened = match mode {
         OpenMode::ReadChecked(check) => proxy_io::open_checked(path, *check),
         // A FIFO without a writer must not hold us up.
-        OpenMode::Read | OpenMode::Temp | OpenMode::New { .. } => {
+        OpenMode::Read | OpenMode::Temp | OpenMode::New { .. } | OpenMode::Update => {
             std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
         }
     };

@@ -102,6 +102,8 @@ struct Rig {
     client: Client,
     client_receives: bool,
     answer: u16,
+    /// The directories of caches.
+    caches: Vec<Arc<[u8]>>,
     upstreams: HashMap<ConnId, Peer>,
     files: HashMap<FileId, files::Opened>,
     ready: VecDeque<Completion>,
@@ -113,6 +115,7 @@ struct Rig {
 pub fn play(config: Arc<Config>, request: Request, answer: u16, now: Now) -> Account {
     let pools = Pools::standard();
     let shared = Arc::new(Shared::new().with_pid(std::process::id()));
+    let caches = config.caches.iter().map(|zone| Arc::clone(&zone.path)).collect();
     let mut worker = Worker::new(config, shared, pools.clone(), now.unix_ms, now);
     worker.start_trace();
     let client = Client::new(&request);
@@ -125,6 +128,7 @@ pub fn play(config: Arc<Config>, request: Request, answer: u16, now: Now) -> Acc
         client,
         client_receives: false,
         answer,
+        caches,
         upstreams: HashMap::new(),
         files: HashMap::new(),
         ready: VecDeque::new(),
@@ -275,11 +279,23 @@ impl Rig {
                 self.ready.push_back(Completion::WriteFile { file, chain, result: Ok(()) });
             }
             Command::ListDirectory { file, path } => {
-                let result = files::list(&path);
-                self.events.push(Event::Listing { path });
+                // What lies in caches is looked through for all requests, and not for this one.
+                let cached = self.caches.iter().any(|cache| path.starts_with(cache));
+                let result = if cached { Err(IoError::NOT_FOUND) } else { files::list(&path) };
+                if !cached {
+                    self.events.push(Event::Listing { path });
+                }
                 self.ready.push_back(Completion::ListDirectory { file, result });
             }
             Command::CloseFile { file } => _ = self.files.remove(&file),
+            // Nothing on the disk is changed here.
+            Command::RenameFile { file, .. } => {
+                self.ready.push_back(Completion::RenameFile { file, result: Ok(()) });
+            }
+            Command::RemoveFile { .. } => {}
+            Command::FreeSpace { file, .. } => {
+                self.ready.push_back(Completion::FreeSpace { file, result: Err(IoError::NOT_FOUND) });
+            }
             Command::Verify { id, password, stored } => {
                 let matches = proxy_core::access::password::matches(&password, &stored);
                 self.ready.push_back(Completion::Verify { id, matches: Some(matches) });

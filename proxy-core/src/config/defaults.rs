@@ -212,14 +212,17 @@ impl Default for Proxy {
             intercept_errors: false,
             ignore_client_abort: false,
             socket_keepalive: false,
+            proxy_protocol: None,
             bind: None,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
             pass_trailers: false,
             limit_rate: None,
             force_ranges: false,
-            tls: None,
             is_grpc: false,
+            cache: None,
+            tls: None,
+            upgrade_tls: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod access_log;
+mod cache;
 mod charset;
 mod core_settings;
 mod defaults;
@@ -40,6 +41,7 @@ pub use access::{
     Access, AccessRules, AuthBasic, AuthRequest, LimitExcept, RealIp, RealIpHeader, UserFilePath,
 };
 pub use access_log::{AccessLog, Escape, LogFile, LogFormat, LogTarget};
+pub use cache::{Cache, CacheBatch, CacheLock, CacheName, CacheValid, CacheZone, UseStale};
 pub use charset::Charset;
 pub use core_settings::{
     AddHeader, BodyInFile, ClientBody, CoreSettings, ErrorLogRef, ErrorPage, ErrorPageCode, ErrorPageTarget,
@@ -61,8 +63,8 @@ pub use mirror::Mirrors;
 pub use process::{ErrorLogFile, LogSink, Process, Syslog, WorkerCount};
 pub use proxy::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SetHeader, SetHeaders, Target, TargetUri,
-    UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Target,
+    TargetUri, UpgradePolicy,
 };
 pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};
@@ -132,6 +134,8 @@ pub struct Config {
     pub error_logs: Vec<ErrorLogFile>,
     /// The zones of `limit_req` and `limit_conn`.
     pub limit_zones: Vec<LimitZone>,
+    /// The zones of `proxy_cache_path`.
+    pub caches: Vec<Arc<CacheZone>>,
     /// Whether a `$connections_…` variable is asked for: the counters are up to date then for each request.
     pub reads_counters: bool,
     /// The `map` blocks.

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::{Gateway, Piece, ProxyTls, Template, UpstreamId, Variable};
+use super::{Cache, Gateway, Piece, ProxyTls, Template, UpstreamId, Variable};
 use crate::http::{HeaderId, HeaderSet, Status};
 use crate::route::Regex;
 use crate::time::Millis;
@@ -71,6 +71,8 @@ pub struct Proxy {
     pub ignore_client_abort: bool,
     /// `proxy_socket_keepalive`
     pub socket_keepalive: bool,
+    /// `proxy_protocol`: what each connection begins with.
+    pub proxy_protocol: Option<SendProxyProtocol>,
     /// `proxy_bind`
     pub bind: Option<Arc<Bind>>,
     /// `proxy_socket_sndbuf` in bytes; none leaves the size to the system.
@@ -83,10 +85,14 @@ pub struct Proxy {
     pub limit_rate: Option<Template>,
     /// `proxy_force_ranges`
     pub force_ranges: bool,
-    /// `proxy_ssl_*`; none where the URL's scheme is `http`.
-    pub tls: Option<Box<ProxyTls>>,
     /// It is a `grpc_pass`: its URL has another scheme, and `te: trailers` is passed on.
     pub is_grpc: bool,
+    /// `proxy_cache`
+    pub cache: Option<Arc<Cache>>,
+    /// `proxy_ssl_*`; none where the URL's scheme is `http`.
+    pub tls: Option<Box<ProxyTls>>,
+    /// The same for upgrades, where `proxy_http_version` is 2: those need HTTP/1.1.
+    pub upgrade_tls: Option<Box<ProxyTls>>,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.
@@ -96,6 +102,15 @@ pub enum UpgradePolicy {
     Forward,
     /// `proxy_set_header` says what is sent, and nothing is added.
     Configured,
+}
+
+/// The versions of the PROXY protocol's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendProxyProtocol {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Who is asked.
@@ -162,6 +177,28 @@ impl SetHeaders {
         }
         let mut names = names;
         names.insert_id(HeaderId::Host);
+        Self { fields: fields.into(), names }
+    }
+
+    /// The same for a reply that may be kept: the client's conditions and ranges do not go with it, and those of an old
+    /// entry do, where nothing else is said.
+    #[must_use]
+    pub fn for_cache(&self) -> Self {
+        let mut fields = self.fields.to_vec();
+        let mut names = self.names.clone();
+        let asks = [
+            (HeaderId::IfModifiedSince, &b"If-Modified-Since"[..], Variable::UpstreamCacheLastModified),
+            (HeaderId::IfNoneMatch, &b"If-None-Match"[..], Variable::UpstreamCacheEtag),
+        ];
+        for (id, name, variable) in asks {
+            if !names.contains_id(id) {
+                let value = Template::new([Piece::Variable(variable)]);
+                fields.push(SetHeader { id, name: name.into(), value });
+            }
+        }
+        let silent = [HeaderId::IfMatch, HeaderId::IfUnmodifiedSince, HeaderId::Range, HeaderId::IfRange];
+        let asked = [HeaderId::IfModifiedSince, HeaderId::IfNoneMatch];
+        asked.into_iter().chain(silent).for_each(|id| names.insert_id(id));
         Self { fields: fields.into(), names }
     }
 }

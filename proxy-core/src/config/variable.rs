@@ -147,6 +147,9 @@ variables! {
     UpstreamAddr = "upstream_addr";
     UpstreamBytesReceived = "upstream_bytes_received";
     UpstreamBytesSent = "upstream_bytes_sent";
+    UpstreamCacheEtag = "upstream_cache_etag";
+    UpstreamCacheKey = "upstream_cache_key";
+    UpstreamCacheLastModified = "upstream_cache_last_modified";
     UpstreamCacheStatus = "upstream_cache_status";
     UpstreamConnectTime = "upstream_connect_time";
     UpstreamHeaderTime = "upstream_header_time";

@@ -131,6 +131,11 @@ impl Link {
         }
     }
 
+    /// Whether there is TLS between the bytes here and those on the wire.
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The TLS session.
     pub(crate) fn tls(&mut self) -> Option<&mut Session> {
         self.tls.as_deref_mut()

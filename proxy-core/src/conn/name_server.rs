@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use crate::buf::{Chain, Chunk};
+use crate::cache::keeper;
 use crate::command::{
     Address, CloseHow, Command, Completion, ConnId, ConnectOptions, IoError, Level, Report, ResolveId, Room,
 };
@@ -51,6 +52,8 @@ pub(crate) enum Ring {
     Resolver(SharedResolver),
     /// The names of upstream groups.
     Watches,
+    /// What is done for caches in the background.
+    Caches,
     /// Active checks.
     Checks,
 }
@@ -177,7 +180,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
     let busy = ctx.conns.iter().filter_map(|(_, conn)| match conn {
         Conn::Alarm(alarm) => match &alarm.ring {
             Ring::Resolver(resolver) => Some(Rc::clone(resolver)),
-            Ring::Watches | Ring::Checks => None,
+            Ring::Watches | Ring::Caches | Ring::Checks => None,
         },
         Conn::Client(_)
         | Conn::Driven
@@ -224,6 +227,8 @@ pub(crate) fn handle_completion(id: ConnId, completion: Completion, ctx: &mut Co
         | Completion::WriteFile { .. }
         | Completion::Verify { .. }
         | Completion::ListDirectory { .. }
+        | Completion::RenameFile { .. }
+        | Completion::FreeSpace { .. }
         | Completion::Resolve { .. } => return,
     }
     resolver.obey(ctx);
@@ -249,6 +254,7 @@ pub(crate) fn handle_alarm(id: ConnId, ctx: &mut Context) {
             resolver.obey(ctx);
         }
         Ring::Watches => watch::handle_alarm(ctx),
+        Ring::Caches => keeper::handle_alarm(ctx),
         Ring::Checks => health::handle_alarm(ctx),
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct UpstreamConn {
     pub(crate) decoder: BodyDecoder,
     /// What is missing of a stream's announced body, in bytes.
     expected: Option<u64>,
+    /// It speaks for one client, and no other may use it (`proxy_protocol`).
+    pub(crate) exclusive: bool,
     /// Whether the present reply leaves the connection open.
     pub(crate) keep_alive: bool,
     /// The present reply, where a program gives it that does not speak HTTP.
@@ -54,6 +56,7 @@ impl UpstreamConn {
             expected: None,
             keep_alive: false,
             application: None,
+            exclusive: false,
             identity: None,
             protocol: Box::default(),
         }

@@ -95,6 +95,8 @@ impl FileRun {
             | Completion::Send { .. }
             | Completion::WriteFile { .. }
             | Completion::Verify { .. }
+            | Completion::RenameFile { .. }
+            | Completion::FreeSpace { .. }
             | Completion::Resolve { .. } => {}
         }
     }

@@ -15,6 +15,8 @@ use super::vars::Env;
 use super::{Exchange, Facts};
 use crate::access::users::{UserFiles, Verified};
 use crate::buf::{Chunk, Pool};
+use crate::cache::keeper::Keeper;
+use crate::cache::writer::Writers;
 use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report, ResolveId};
 use crate::config::{AccessLog, Config, LogId, LogSink, ResolverId, UpstreamId, ZoneId};
 use crate::conn::name_server::{self, Alarm, NameServerConn, ResolverSeat, SharedResolver};
@@ -25,6 +27,7 @@ use crate::h2::trunk::Trunk;
 use crate::http::Field;
 use crate::http::date::DateCache;
 use crate::log::{Destination, LogBuffers};
+use crate::shared::cache::CacheIndex;
 use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
 use crate::time::{Instant, Now};
@@ -70,6 +73,10 @@ pub(crate) struct Context {
     pub(crate) names: Names,
     /// The names of upstream groups.
     pub(crate) watches: Watches,
+    /// Replies on their way into their files.
+    pub(crate) writers: Writers,
+    /// What is done for caches in the background.
+    pub(crate) keeper: Keeper,
     /// The active checks.
     pub(crate) checks: Checks,
     /// Lookups that have ended, for whoever asked.
@@ -132,6 +139,8 @@ pub(crate) struct Generation {
     /// The state of the configuration's limit zones, in its order.
     zones: Vec<Zone>,
     resolvers: Vec<SharedResolver>,
+    /// The state of the configuration's caches, in its order.
+    pub(crate) caches: Vec<Arc<CacheIndex>>,
     /// The last number that a resolver was given.
     serial: u32,
 }
@@ -167,7 +176,8 @@ impl Generation {
         shared.sessions.retain(learns);
         let zones = config.limit_zones.iter().map(|zone| shared.zones.open(zone)).collect();
         let (resolvers, serial) = resolvers(&config, previous, secret);
-        Self { config, groups, zones, resolvers, serial }
+        let caches = config.caches.iter().map(|zone| shared.caches.open(zone)).collect();
+        Self { config, groups, zones, resolvers, caches, serial }
     }
 
     /// The state of a limit zone.
@@ -248,6 +258,12 @@ pub(crate) enum FileRole {
     Content,
     /// A password file.
     Users,
+    /// A reply that was kept.
+    Cache,
+    /// A reply that is being kept.
+    CacheWriter,
+    /// What is looked through in the background.
+    CacheKeeper,
 }
 
 impl Context {
@@ -272,6 +288,8 @@ impl Context {
             verified: Verified::new(secret.draw()),
             names: Names::default(),
             watches: Watches::default(),
+            writers: Writers::default(),
+            keeper: Keeper::default(),
             checks: Checks::new(shared.next_worker()),
             resolved: VecDeque::new(),
             secret,

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use crate::access::proxy_protocol::ProxyHeader;
 use crate::buf::Chunk;
+use crate::cache::CacheStatus;
 use crate::command::{Address, ListenerId, Peer};
 use crate::config::{GeoId, LocationId, MapId, ServerId, SlotId, SplitId};
 use crate::http::{RequestHead, ResponseHead, Status};
@@ -97,6 +98,8 @@ pub struct Facts {
     pub ssi: Option<Rc<RefCell<SsiState>>>,
     /// Whether it is a subrequest.
     pub is_sub: bool,
+    /// It goes on as a GET because an error page or X-Accel-Redirect says so (`$request_method`).
+    pub became_get: bool,
     /// `$connection_requests`: this exchange's number on its connection, from 1.
     pub conn_requests: u64,
     /// Whether it came together with the one before (`$pipe`).
@@ -169,6 +172,8 @@ pub struct Facts {
     pub upstream_head: Option<ResponseHead>,
     /// How many bytes of the reply were compressed, and to how many (`$gzip_ratio`).
     pub gzip_totals: Option<(u64, u64)>,
+    /// What became of it at its cache; none where there is none.
+    pub cache: Option<Box<CacheFacts>>,
     /// The lines behind the body of the upstream's reply, where they are passed on (`$upstream_trailer_…`).
     pub upstream_trailers: Chunk,
 }
@@ -186,6 +191,7 @@ impl Facts {
         Self {
             conn,
             is_sub: false,
+            became_get: false,
             ssi: None,
             conn_requests: 0,
             pipelined: false,
@@ -222,6 +228,7 @@ impl Facts {
             tries: SmallVec::new(),
             upstream_head: None,
             gzip_totals: None,
+            cache: None,
             upstream_trailers: Chunk::empty(),
         }
     }
@@ -278,6 +285,25 @@ pub enum Nested {
     Root,
     /// `limit_rate`
     LimitRate,
+}
+
+/// What is known of a request at its cache.
+#[derive(Clone, Debug)]
+pub struct CacheFacts {
+    /// `$upstream_cache_status`
+    pub status: CacheStatus,
+    /// `$upstream_cache_key`
+    pub key: Chunk,
+    /// `$upstream_cache_last_modified`, in seconds since the epoch: what an old entry says, where it is revalidated.
+    pub last_modified_s: Option<i64>,
+    /// `$upstream_cache_etag`, likewise.
+    pub etag: Box<[u8]>,
+}
+
+impl Default for CacheFacts {
+    fn default() -> Self {
+        Self { status: CacheStatus::Miss, key: Chunk::empty(), last_modified_s: None, etag: Box::default() }
+    }
 }
 
 /// What a limit said to a request.

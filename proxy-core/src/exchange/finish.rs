@@ -85,6 +85,7 @@ impl Exchange {
     pub(crate) fn close(&mut self, link: &Link, ctx: &mut Context) {
         self.drop_subs(ctx);
         self.abandon_upstream(ctx);
+        self.leave_cache(ctx);
         let sent = link.sent_bytes() - self.sent_before;
         self.facts.reply.bytes_sent = sent;
         let head_bytes = link.overhead_bytes().unwrap_or(self.head_bytes);

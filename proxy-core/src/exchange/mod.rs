@@ -16,6 +16,7 @@
 //! - `Access` waits inside of the preaccess and access phases ([`access`]).
 //! - `File` waits for a file that is looked for, or sends it ([`content`](crate::content)).
 //! - `Gather` waits for the whole request body where `proxy_request_buffering` is on.
+//! - `Cache` looks for a kept reply, and sends it ([`cache`]).
 //! - `Proxy` asks one server after another ([`proxy`]); `Tunnel` is what an upgrade becomes ([`tunnel`]).
 //! - `Reply` sends what is left of the reply; `Drain` drops what is left of the request.
 //!
@@ -26,6 +27,7 @@ pub(crate) mod access;
 mod auth_basic;
 mod auth_request;
 pub(crate) mod browser;
+pub(crate) mod cache;
 mod charset;
 pub(crate) mod context;
 mod cookies;
@@ -167,6 +169,7 @@ pub(crate) enum Stage {
     Delayed,
     Access,
     Gather,
+    Cache,
     Proxy,
     File,
     Tunnel,
@@ -326,6 +329,7 @@ impl Exchange {
             Stage::Delayed => self.run_delayed(link, ctx),
             Stage::Access => self.wait_in_access(link, ctx),
             Stage::Gather => self.gather(link, ctx),
+            Stage::Cache => self.run_cache(link, ctx),
             Stage::Proxy => self.run_proxy(link, ctx),
             Stage::File => self.run_file(link, ctx),
             Stage::Tunnel => self.run_tunnel(link, ctx),
@@ -401,7 +405,8 @@ impl Exchange {
             return false;
         }
         let body_cut = !self.body.is_complete() && link.ended().is_some();
-        let ignored = self.stage == Stage::Proxy && self.ignores_client_abort() && !body_cut;
+        let ignored =
+            self.stage == Stage::Proxy && (self.ignores_client_abort() || self.is_storing()) && !body_cut;
         if ignored {
             return false;
         }
@@ -443,6 +448,8 @@ impl Exchange {
             FileRole::Reply => self.reply.spill(),
             FileRole::Content => return self.file.handle(file, completion),
             FileRole::Users => return self.access.handle_file(file, completion),
+            FileRole::Cache => return self.handle_cache_file(file, completion),
+            FileRole::CacheWriter | FileRole::CacheKeeper => return,
         };
         let Some(spill) = spill.filter(|spill| spill.is(file)) else { return };
         match completion {
@@ -454,6 +461,8 @@ impl Exchange {
             | Completion::Send { .. }
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
+            | Completion::RenameFile { .. }
+            | Completion::FreeSpace { .. }
             | Completion::Resolve { .. } => {}
         }
     }

@@ -78,6 +78,11 @@ impl ReplyBody {
         self.window = Some(part);
     }
 
+    /// All that is still to come goes out: the source gives nothing else.
+    pub(crate) const fn forget_window(&mut self) {
+        self.window = None;
+    }
+
     /// What of the next bytes lies in the part that goes out.
     fn cut_to_window(&mut self, mut data: Chunk) -> Chunk {
         let Some(window) = &mut self.window else { return data };

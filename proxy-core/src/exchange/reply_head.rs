@@ -136,7 +136,8 @@ impl Exchange {
         let status = self.facts.reply.status;
         let own_reason = self.error_status.is_some() || head.version == Version::Http2;
         let own_reason = own_reason || (head.reason.is_empty() && proxy.gateway.is_some());
-        let own_reason = own_reason || self.proxy.ranges.part.is_some();
+        let not_modified = self.proxy.ranges.not_modified;
+        let own_reason = own_reason || self.proxy.ranges.part.is_some() || not_modified;
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
         let product = self.product(core, generation, ctx);
         begin_proxied(status, reason, &head, proxy, &product, ctx);
@@ -146,7 +147,7 @@ impl Exchange {
         }
         let out = &mut ctx.scratch;
         let length = meta.content_length.filter(|_| !self.plan.length_lost);
-        let length = length.filter(|_| framing != ReplyFraming::Chunked && status.0 != 204);
+        let length = length.filter(|_| framing != ReplyFraming::Chunked && status.0 != 204 && !not_modified);
         let part = self.proxy.ranges.part.as_ref().map(|part| part.end - part.start);
         if let Some(length) = length.map(|length| part.unwrap_or(length)) {
             length_field(out, length);
@@ -300,7 +301,9 @@ impl Exchange {
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
                 || (field.id == HeaderId::Location && location_moved)
                 || (field.id == HeaderId::AcceptRanges && self.proxy.ranges.offered)
-                || (field.id == HeaderId::Trailer && !proxy.pass_trailers);
+                || (field.id == HeaderId::Trailer && !proxy.pass_trailers)
+                || (self.proxy.ranges.not_modified
+                    && matches!(field.id, HeaderId::ContentEncoding | HeaderId::AcceptRanges));
             if spoken_for
                 || meta.connection.drops(bytes, field)
                 || proxy.hide_headers.contains(field.id, name)

@@ -18,7 +18,9 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use super::cache::CacheRun;
 use super::context::{Conn, Context};
+use super::facts::CacheFacts;
 use super::{Ending, Exchange, Facts, Stage};
 use crate::buf::{Chain, Chunk};
 use crate::command::{ConnId, Level};
@@ -117,6 +119,7 @@ impl Exchange {
             | Stage::Delayed
             | Stage::Access
             | Stage::Gather
+            | Stage::Cache
             | Stage::Proxy
             | Stage::File
             | Stage::Tunnel
@@ -178,6 +181,38 @@ impl Exchange {
         };
         self.subs.get_or_insert_default().running.push(sub);
         Some(id)
+    }
+
+    /// Renews a cache's entry by a subrequest in this very location: it runs none of the phases before. Returns whether
+    /// it was begun.
+    pub(crate) fn spawn_update(
+        &mut self,
+        run: Box<CacheRun>,
+        facts: Box<CacheFacts>,
+        link: &Link,
+        ctx: &mut Context,
+    ) -> bool {
+        let nature = SubNature { head_only: true, keeps_method: true };
+        let (uri, args) = (self.facts.uri.clone(), self.facts.args.clone());
+        let wish = Wish { purpose: Purpose::Mirror, uri, args, nature, with_body: true };
+        if self.spawn_sub(wish, link, ctx).is_none() {
+            return false;
+        }
+        let Some(sub) = self.subs.as_mut().and_then(|subs| subs.running.last_mut()) else { return false };
+        let exchange = &mut sub.exchange;
+        exchange.facts.has_args_mark = self.facts.has_args_mark;
+        exchange.facts.uri_unchanged = self.facts.uri_unchanged;
+        exchange.facts.raw_is_valid = self.facts.raw_is_valid;
+        exchange.facts.quoted = self.facts.quoted;
+        exchange.facts.location = self.facts.location;
+        exchange.facts.found = self.facts.found;
+        exchange.facts.valid_location = self.facts.valid_location;
+        *exchange.facts.captures.borrow_mut() = self.facts.captures.borrow().clone();
+        exchange.facts.cache = Some(facts);
+        exchange.proxy.cache_asked = true;
+        exchange.proxy.cache = Some(run);
+        exchange.start_proxy(true, &mut sub.link, ctx);
+        true
     }
 
     /// Moves every subrequest as far as it goes. Returns whether the exchange itself may go on.

@@ -3,6 +3,7 @@
 //! Counters are kept per worker in [`Worker`](crate::worker::Worker) and folded in here once per turn at the most, so
 //! that the request path never touches a contended line.
 
+pub(crate) mod cache;
 pub mod client_sessions;
 mod limit_conn;
 mod limit_req;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub zones: Zones,
     /// The upstream groups.
     pub upstreams: upstream::Upstreams,
+    /// The zones of `proxy_cache`.
+    pub caches: cache::Caches,
     /// What `sticky learn` has learnt.
     pub sessions: sessions::SessionZones,
     next_connection: AtomicU64,

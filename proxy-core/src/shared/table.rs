@@ -52,6 +52,11 @@ impl<V> Table<V> {
         self.nodes.get_mut(place).map(|node| &mut node.value)
     }
 
+    /// The key at a place.
+    pub(super) fn key(&self, place: usize) -> Option<&[u8]> {
+        self.nodes.get(place).map(|node| &*node.key)
+    }
+
     /// The entry is the one that was used last.
     pub(super) fn touch(&mut self, place: usize) {
         if self.newest != place {

@@ -45,6 +45,8 @@ pub enum Reason {
     HealthCheck,
     /// `queue`: time to look for room at a server again.
     UpstreamQueue,
+    /// `proxy_cache_lock`: time to look at the entry again; or at all caches.
+    Cache,
     /// `proxy_connect_timeout`
     UpstreamConnect,
     /// `proxy_send_timeout`: the upstream must have taken something.

@@ -2,16 +2,21 @@
 //!
 //! A request gets the connection that was listed last, so that a few are busy and the others come to their timeout.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::pool::Pool;
 use crate::command::ConnId;
+use crate::tls::client::Identity;
+
+/// One that has room, and under what it was made, where that was with TLS.
+type Room = (ConnId, Option<Arc<Identity>>);
 
 /// A group's HTTP/2 connections.
 #[derive(Debug)]
 pub(crate) struct Trunks {
     /// Those with room, by server.
-    room: Vec<Vec<ConnId>>,
+    room: Vec<Vec<Room>>,
     /// Those without a stream, which `keepalive` bounds.
     idle: Pool,
 }
@@ -35,23 +40,24 @@ impl Trunks {
         self.idle.resize(keep_max)
     }
 
-    /// One with room.
-    pub(crate) fn find(&self, server: usize) -> Option<ConnId> {
-        self.room.get(server)?.last().copied()
+    /// One with room that was made under the same.
+    pub(crate) fn find(&self, server: usize, identity: Option<&Arc<Identity>>) -> Option<ConnId> {
+        let mut room = self.room.get(server)?.iter().rev();
+        room.find(|(_, made)| made.as_ref() == identity).map(|(trunk, _)| *trunk)
     }
 
     /// It has room.
-    pub(crate) fn list(&mut self, server: usize, trunk: ConnId) {
+    pub(crate) fn list(&mut self, server: usize, trunk: ConnId, identity: Option<Arc<Identity>>) {
         if let Some(room) = self.room.get_mut(server) {
-            debug_assert!(!room.contains(&trunk));
-            room.push(trunk);
+            debug_assert!(room.iter().all(|(other, _)| *other != trunk));
+            room.push((trunk, identity));
         }
     }
 
     /// It has no room any more.
     pub(crate) fn unlist(&mut self, server: usize, trunk: ConnId) {
         if let Some(room) = self.room.get_mut(server)
-            && let Some(place) = room.iter().rposition(|other| *other == trunk)
+            && let Some(place) = room.iter().rposition(|(other, _)| *other == trunk)
         {
             room.remove(place);
         }
@@ -71,12 +77,13 @@ impl Trunks {
     pub(crate) fn drain_server(&mut self, server: usize) -> Vec<ConnId> {
         // Who carries nothing has room, and is among these.
         self.idle.drain_server(server);
-        self.room.get_mut(server).map(core::mem::take).unwrap_or_default()
+        let room = self.room.get_mut(server).map(core::mem::take).unwrap_or_default();
+        room.into_iter().map(|(trunk, _)| trunk).collect()
     }
 
     /// Takes all out.
     pub(crate) fn drain(&mut self) -> Vec<ConnId> {
         self.idle.drain();
-        self.room.iter_mut().flat_map(core::mem::take).collect()
+        self.room.iter_mut().flat_map(core::mem::take).map(|(trunk, _)| trunk).collect()
     }
 }

@@ -130,6 +130,16 @@ impl Engine for Console {
                 self.say(conn, &format!("{matches:?}\n"));
             }
             Completion::ListDirectory { result, .. } => self.listed(result),
+            Completion::RenameFile { result, .. } => {
+                let text =
+                    result.map_or_else(|error| format!("error {}", error.errno), |()| "renamed".to_owned());
+                self.file_done(&format!("{text}\n"));
+            }
+            Completion::FreeSpace { result, .. } => {
+                let text =
+                    result.map_or_else(|error| format!("error {}", error.errno), |_| "free".to_owned());
+                self.file_done(&format!("{text}\n"));
+            }
             Completion::Resolve { result, .. } => {
                 let Some(conn) = self.asked.take() else { return };
                 let text = result.map_or_else(|error| error.reason, |found| format!("{found:?}"));
@@ -195,6 +205,13 @@ impl Console {
         }
     }
 
+    fn new_file(&mut self, conn: ConnId) -> FileId {
+        self.next_file += 1;
+        let file = FileId(proxy_core::slab::Key { index: 0, generation: self.next_file });
+        self.file = Some((file, conn, false));
+        file
+    }
+
     fn obey(&mut self, conn: ConnId, line: &str, now: Now) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
@@ -211,10 +228,22 @@ impl Console {
             }
             "open" => self.open(conn, rest, OpenMode::Read),
             "list" => {
-                self.next_file += 1;
-                let file = FileId(proxy_core::slab::Key { index: 0, generation: self.next_file });
-                self.file = Some((file, conn, false));
+                let file = self.new_file(conn);
                 self.commands.push_back(Command::ListDirectory { file, path: rest.as_bytes().into() });
+            }
+            "free" => {
+                let file = self.new_file(conn);
+                self.commands.push_back(Command::FreeSpace { file, path: rest.as_bytes().into() });
+            }
+            "rename" => {
+                let file = self.new_file(conn);
+                let (from, to) = rest.split_once(' ').unwrap();
+                let (from, to) = (from.as_bytes().into(), to.as_bytes().into());
+                self.commands.push_back(Command::RenameFile { file, from, to });
+            }
+            "remove" => {
+                self.commands.push_back(Command::RemoveFile { path: rest.as_bytes().into() });
+                self.say(conn, "removing\n");
             }
             "temp" => self.open(conn, rest, OpenMode::Temp),
             "connect" => self.connect(conn, rest),

@@ -46,6 +46,7 @@ files! {
     access
     auth_basic
     body_file
+    cache
     core
     errors
     fastcgi
@@ -66,6 +67,7 @@ files! {
     proxy_ssl
     realip
     redirects
+    rewrite_corners
     refused
     routing
     scgi_uwsgi

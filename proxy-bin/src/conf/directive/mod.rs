@@ -6,11 +6,13 @@
 //! several entries for different contexts (`server` in `http` and in `upstream`).
 
 mod access;
+mod cache;
 mod check;
 mod files;
 mod filter;
 mod gateway;
 mod grpc;
+mod grpc_ssl;
 mod headers;
 mod health;
 mod http2;
@@ -267,8 +269,10 @@ const TABLES: &[&[Entry]] = &[
     gateway::SCGI,
     gateway::UWSGI,
     gateway::ENTRIES,
-    proxy_ssl::ENTRIES,
     grpc::ENTRIES,
+    grpc_ssl::ENTRIES,
+    cache::ENTRIES,
+    proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];
 

@@ -221,6 +221,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     )
     .proxy(|level, call| store(&mut level.socket_keepalive, call.first().flag())),
     Entry::new(
+        "proxy_protocol",
+        C::HSL,
+        A::ONE,
+        "ringgate's own in http: connections to the servers begin with the PROXY protocol's header: on (version 1), v2. \
+         Such a connection serves one client only. Default: off.",
+    )
+    .proxy(lower::proxy::proxy_protocol),
+    Entry::new(
         "proxy_socket_sndbuf",
         C::HSL,
         A::ONE,
@@ -258,6 +266,4 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether byte ranges of replies are served whatever they say. Default: off.",
     )
     .proxy(|level, call| store(&mut level.force_ranges, call.first().flag())),
-    Entry::new("proxy_cache", C::HSL, A::ONE, "Only `off` for now. Default: off.")
-        .shared(lower::proxy::cache),
 ];

@@ -11,6 +11,7 @@ use proxy_core::config::{
 };
 use proxy_core::route::Regex;
 
+use super::cache::Caches;
 use super::limits::Zones;
 use super::logs::Logs;
 use super::resolve::Resolve;
@@ -73,6 +74,8 @@ pub struct Context<'e> {
     pub upstreams: Upstreams,
     /// Limit zones.
     pub zones: Zones,
+    /// The zones of caches.
+    pub caches: Caches,
     /// The resolvers, each that says the same once.
     pub resolvers: Vec<Arc<Resolver>>,
     /// A server's TLS settings could not be made.
@@ -99,6 +102,7 @@ impl<'e> Context<'e> {
             matches: HashMap::new(),
             upstreams: Upstreams::default(),
             zones: Zones::default(),
+            caches: Caches::default(),
             resolvers: Vec::new(),
             tls_failed: false,
             certificates: Vec::new(),
@@ -131,9 +135,8 @@ impl<'e> Context<'e> {
         let name =
             || path().map_or_else(|| "command line".into(), |path| path.to_string_lossy().as_ref().into());
         let file = self.file_names.entry(span.file).or_insert_with(name).clone();
-        let position = self.sources.start(span);
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Origin { file, line: number(position.line), column: number(position.column) }
+        let line = u32::try_from(self.sources.line(span)).unwrap_or(u32::MAX);
+        Origin { file, line, offset: span.start }
     }
 
     /// Compiles a regular expression; its named captures become variables.

@@ -173,7 +173,7 @@ impl Gateways {
             Family::Scgi => scgi,
             Family::Uwsgi => uwsgi,
         };
-        level.proxy(done, pass, None)
+        level.proxy(done, pass, (None, None))
     }
 
     /// What `$fastcgi_script_name` goes by.

@@ -11,6 +11,7 @@ use super::context::Call;
 use super::proxy::{ProxyLevel, ProxyShared};
 use super::proxy_pass::Pass;
 use super::template::{compile, has_variables};
+use super::upstream_tls::TlsPair;
 use crate::conf::value::Parsed;
 
 /// Compiles the directive.
@@ -21,16 +22,15 @@ pub fn grpc_pass(call: &mut Call<'_, '_>) -> Parsed<Pass> {
     let field = call.first();
     let url = field.arg.text();
     if has_variables(url.as_bytes()) {
-        return Ok(pass(Target::Dynamic(compile(call.cx, field)?), "", "", &url));
+        let secure = url.get(..6).is_none_or(|start| !start.eq_ignore_ascii_case("grpc:/"));
+        let target = Target::Dynamic(compile(call.cx, field)?);
+        let tls = secure.then_some(field.arg.span);
+        return Ok(Pass { tls, ..pass(target, "", "", &url) });
     }
-    let rest = match url.split_once("://") {
-        None => &*url,
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("grpc") => rest,
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("grpcs") => {
-            let mut diagnostic = field.error("grpcs protocol requires SSL support");
-            diagnostic.help("ringgate speaks HTTP/2 to upstreams without TLS only");
-            return Err(diagnostic);
-        }
+    let (rest, is_tls) = match url.split_once("://") {
+        None => (&*url, false),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("grpc") => (rest, false),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("grpcs") => (rest, true),
         Some(_) => return Err(field.error(format!("invalid host in upstream \"{url}\""))),
     };
     let (endpoint, uri) =
@@ -43,10 +43,20 @@ pub fn grpc_pass(call: &mut Call<'_, '_>) -> Parsed<Pass> {
     {
         return Err(field.error(format!("no port in upstream \"{host}\"")));
     }
-    let place = (&endpoint, HTTP_PORT);
-    let id = call.cx.upstreams.reference(call.cx.env, field, place, rest, &mut call.cx.diagnostics)?;
+    let id = call.cx.upstreams.reference(
+        call.cx.env,
+        field,
+        (&endpoint, HTTP_PORT),
+        rest,
+        &mut call.cx.diagnostics,
+    )?;
     let (host, port) = endpoint.proxy_host_and_port(HTTP_PORT);
-    Ok(pass(Target::Upstream(id), &host, &port, &format!("grpc://{rest}")))
+    let scheme = if is_tls { "grpcs" } else { "grpc" };
+    Ok(Pass {
+        tls: is_tls.then_some(field.arg.span),
+        tls_name: Some(endpoint.tls_name().into()),
+        ..pass(Target::Upstream(id), &host, &port, &format!("{scheme}://{rest}"))
+    })
 }
 
 fn pass(target: Target, host: &str, port: &str, url: &str) -> Pass {
@@ -77,8 +87,8 @@ impl ProxyLevel {
     }
 
     /// The whole for one `grpc_pass`.
-    pub fn grpc(&self, shared: &ProxyShared, pass: &Pass) -> Proxy {
-        let mut proxy = self.proxy(shared, pass, None);
+    pub fn grpc(&self, shared: &ProxyShared, pass: &Pass, tls: TlsPair) -> Proxy {
+        let mut proxy = self.proxy(shared, pass, tls);
         proxy.http_version = ProxyHttpVersion::Http2;
         proxy.is_grpc = true;
         proxy.request_buffering = false;

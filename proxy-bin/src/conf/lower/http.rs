@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyTls, RealIp,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyHttpVersion, RealIp,
     RewriteLine, RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
@@ -27,6 +27,7 @@ use super::proxy::{ProxyLevel, ProxyShared};
 use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
 use super::upstream::Upstreams;
+use super::upstream_tls::TlsPair;
 use super::vetting::VettingLevel;
 use super::{apply, geo, health, location, logs, map, rewrite, split_clients, upstream};
 use crate::conf::diagnostic::Diagnostic;
@@ -447,19 +448,22 @@ impl Lower<'_, '_> {
         let nested = std::mem::take(&mut node.locations);
         let found = self.tree(nested, &settings, out);
         let origin = self.cx.origin(node.directive.name.span);
-        let tls = match &content {
-            Some(OwnContent::Pass(pass)) => settings.proxy.tls.of_pass(pass, self.cx),
-            Some(
-                OwnContent::Gateway(..)
-                | OwnContent::Grpc(_)
-                | OwnContent::StubStatus
-                | OwnContent::Api { .. }
-                | OwnContent::EmptyGif,
-            )
-            | None => None,
-        };
         let checks = std::mem::take(&mut node.level.own.health_checks);
         let id = node.id;
+        let tls = match &content {
+            Some(OwnContent::Pass(pass)) => {
+                let http2 = settings.proxy.http_version == Some(ProxyHttpVersion::Http2);
+                settings.proxy.tls.of_pass(pass, http2, self.cx)
+            }
+            Some(OwnContent::Grpc(pass)) => settings.grpc.tls.of_grpc(pass, self.cx),
+            Some(
+                OwnContent::Gateway(..)
+                | OwnContent::StubStatus
+                | OwnContent::EmptyGif
+                | OwnContent::Api { .. },
+            )
+            | None => (None, None),
+        };
         let location = location(node, &settings, content.as_ref(), tls, origin);
         health::attach(self.cx, checks, &location.content, self.server, id);
         out.push((id, location));
@@ -522,7 +526,7 @@ fn location(
     node: Node<'_>,
     settings: &Settings,
     content: Option<&OwnContent>,
-    tls: Option<Box<ProxyTls>>,
+    tls: TlsPair,
     origin: Origin,
 ) -> Location {
     let content = match content {
@@ -537,7 +541,7 @@ fn location(
             Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass, tls)))
         }
         Some(OwnContent::Grpc(pass)) => {
-            Content::Proxy(Arc::new(settings.grpc.grpc(&settings.grpc_done, pass)))
+            Content::Proxy(Arc::new(settings.grpc.grpc(&settings.grpc_done, pass, tls)))
         }
     };
     // nginx redirects `/name` to `/name/` where the latter is proxied.

@@ -8,6 +8,7 @@ pub mod access;
 pub mod address;
 pub mod apply;
 pub mod balance;
+pub mod cache;
 pub mod charset;
 pub mod cidr;
 pub mod context;
@@ -107,6 +108,7 @@ pub fn lower(
         charsets,
         upstreams,
         zones,
+        caches,
         resolvers,
         certificates,
         ..
@@ -114,6 +116,7 @@ pub fn lower(
     let reads_counters = variables.reads_counters;
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);
+    let caches = caches.finish(&mut found);
     diagnostics.append(&mut found);
     let config = Config {
         generation: env.generation,
@@ -126,6 +129,7 @@ pub fn lower(
         logs: logs.access,
         error_logs: logs.errors,
         limit_zones,
+        caches,
         reads_counters,
         maps: http.maps,
         geos: http.geos,

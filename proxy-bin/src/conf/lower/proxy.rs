@@ -4,18 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use proxy_core::config::{
-    Bind, BindAddress, BodyBuffering, CookieFlags, CookieRule, Gateway, IgnoreHeaders, NextUpstream, Proxy,
-    ProxyHttpVersion, ProxyTls, RedirectRule, SetHeader, SetHeaders, Template, UpgradePolicy,
+    Bind, BindAddress, BodyBuffering, Cache, CookieFlags, CookieRule, Gateway, IgnoreHeaders, NextUpstream,
+    Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template, UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
 
+use super::cache::CacheLevel;
 use super::context::{Call, Context};
 use super::core::inherit;
 use super::gateway::{Family, GatewayLevel, hidden};
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
-use super::upstream_tls::UpstreamTlsLevel;
+use super::upstream_tls::{TlsPair, UpstreamTlsLevel};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -65,10 +66,13 @@ pub struct ProxyLevel {
     pub ignore_client_abort: Option<bool>,
     pub socket_keepalive: Option<bool>,
     /// The inner `None` is `off`.
+    pub proxy_protocol: Option<Option<SendProxyProtocol>>,
+    /// The inner `None` is `off`.
     pub bind: Option<Option<Arc<Bind>>>,
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
+    pub cache: CacheLevel,
     pub tls: UpstreamTlsLevel,
 }
 
@@ -80,9 +84,10 @@ impl ProxyLevel {
             temp_file_write_size temp_path connect_timeout send_timeout read_timeout hide_headers pass_headers
             ignore_headers redirects cookie_domains cookie_paths cookie_flags
             socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
-            next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
+            next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive proxy_protocol bind pass_trailers
             limit_rate force_ranges);
         self.gateway.inherit(&parent.gateway);
+        self.cache.inherit(&parent.cache);
         self.tls.inherit(&parent.tls);
     }
 
@@ -97,7 +102,9 @@ impl ProxyLevel {
         let set_headers = Arc::new(SetHeaders::new(self.set_headers.clone().unwrap_or_default()));
         let named = |id| set_headers.names.contains_id(id);
         let configured = named(HeaderId::Upgrade) || named(HeaderId::Connection);
+        let cache = self.cache.finish(&set_headers);
         ProxyShared {
+            cache,
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
             gateway: self.gateway.finish(self.family),
@@ -175,7 +182,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: Option<Box<ProxyTls>>) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: TlsPair) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -206,14 +213,17 @@ impl ProxyLevel {
             intercept_errors: self.intercept_errors.unwrap_or(default.intercept_errors),
             ignore_client_abort: self.ignore_client_abort.unwrap_or(default.ignore_client_abort),
             socket_keepalive: self.socket_keepalive.unwrap_or(default.socket_keepalive),
+            proxy_protocol: self.proxy_protocol.flatten(),
             bind: self.bind.clone().flatten(),
             send_buffer_bytes: self.socket_sndbuf.filter(|bytes| *bytes > 0),
             recv_buffer_bytes: self.socket_rcvbuf.filter(|bytes| *bytes > 0),
             pass_trailers: self.pass_trailers.unwrap_or(default.pass_trailers),
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
-            tls,
+            cache: shared.cache.clone(),
             is_grpc: false,
+            tls: tls.0,
+            upgrade_tls: tls.1,
         }
     }
 
@@ -266,6 +276,7 @@ pub struct ProxyShared {
     cookie_domains: Arc<[CookieRule]>,
     cookie_paths: Arc<[CookieRule]>,
     cookie_flags: Arc<[CookieFlags]>,
+    cache: Option<Arc<Cache>>,
 }
 
 /// `proxy_set_header name value;`
@@ -273,6 +284,13 @@ pub fn set_header(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()>
     let name = call.first().arg.bytes.as_slice();
     let header = SetHeader { id: super::header_id(name), name: name.into(), value: call.template(1)? };
     level.set_headers.get_or_insert_default().push(header);
+    Ok(())
+}
+
+/// `proxy_protocol on|v2|off;`
+pub fn proxy_protocol(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let (v1, v2) = (Some(SendProxyProtocol::V1), Some(SendProxyProtocol::V2));
+    level.proxy_protocol = Some(call.first().choice(&[("on", v1), ("v1", v1), ("v2", v2), ("off", None)])?);
     Ok(())
 }
 
@@ -323,15 +341,4 @@ pub fn bind(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     };
     level.bind = Some(Some(Arc::new(Bind { address, transparent })));
     Ok(())
-}
-
-/// `proxy_cache zone|off;`
-///
-/// # Errors
-/// For a zone: nothing is cached yet.
-pub fn cache(call: &mut Call<'_, '_>) -> Parsed<()> {
-    if call.first().arg.is("off") {
-        return Ok(());
-    }
-    Err(call.error("\"proxy_cache\" directive is known to nginx but ringgate does not support it yet"))
 }

@@ -7,6 +7,8 @@ use core::cell::RefCell;
 use core::net::{IpAddr, SocketAddr};
 
 use super::{Phase, Seat};
+use crate::access::proxy_header;
+use crate::buf::Chunk;
 use crate::command::{Address, CloseHow, Command, ConnId, ConnectOptions};
 use crate::config::{BindAddress, Proxy, ProxyHttpVersion};
 use crate::conn::{Link, UpstreamConn};
@@ -50,9 +52,11 @@ impl Exchange {
         self.open_try(address, ctx);
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
+        let version = self.choose_version(proxy);
         let identity = self.tls_identity(proxy, &generation, ctx);
-        let version = self.choose_version(proxy, identity.is_some());
-        let pooled = if proxy.bind.is_some() || version == ProxyHttpVersion::Http2 {
+        // Over TLS a server may have led us to HTTP/1.1.
+        let none_pooled = version == ProxyHttpVersion::Http2 && identity.is_none();
+        let pooled = if proxy.bind.is_some() || proxy.proxy_protocol.is_some() || none_pooled {
             None
         } else {
             group.borrow_mut().pool.take(server, identity.as_ref())
@@ -60,8 +64,8 @@ impl Exchange {
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
-            Some(conn) => self.proxy.conn = Some(conn),
-            None if version == ProxyHttpVersion::Http2 => self.board(proxy, link, ctx),
+            Some(conn) => self.resume(conn),
+            None if version == ProxyHttpVersion::Http2 => self.board(proxy, identity, link, ctx),
             None => self.connect(proxy, identity, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
@@ -86,13 +90,20 @@ impl Exchange {
         });
     }
 
-    fn connect(&mut self, proxy: &Proxy, identity: Option<Arc<Identity>>, link: &Link, ctx: &mut Context) {
+    pub(super) fn connect(
+        &mut self,
+        proxy: &Proxy,
+        identity: Option<Arc<Identity>>,
+        link: &Link,
+        ctx: &mut Context,
+    ) {
         let Some(attempt) = self.facts.tries.last_mut() else { return };
         attempt.connect_us = None;
         let Some(address) = attempt.address.clone() else { return };
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
         conn.identity = identity;
+        conn.exclusive = proxy.proxy_protocol.is_some();
         let options = self.connect_options(proxy, ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
@@ -129,10 +140,26 @@ impl Exchange {
 
     /// The connection stands; with TLS its handshake is only about to begin.
     pub(super) fn connected(&mut self, link: &mut Link, ctx: &mut Context) {
+        self.queue_proxy_header(ctx);
         if self.begin_handshake(link, ctx) {
             return;
         }
         self.ready(ctx);
+    }
+
+    /// `proxy_protocol`: says who the client is, in front of everything else. In front of TLS it goes out at once.
+    fn queue_proxy_header(&mut self, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let Some(version) = proxy.proxy_protocol else { return };
+        let peer = &self.facts.conn.peer;
+        let header = proxy_header::write(version, Some((&peer.client, &peer.local)));
+        if let Some(conn) = self.proxy.conn.as_mut() {
+            conn.link.queue(Chunk::from_vec(header));
+            if proxy.tls.is_some() {
+                conn.link.flush(ctx);
+            }
+        }
     }
 
     /// The request may be written.
@@ -143,6 +170,9 @@ impl Exchange {
         let now = ctx.now.instant;
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.connect_us = Some(now.as_micros() - attempt.started.as_micros());
+        }
+        if self.version() == ProxyHttpVersion::Http2 && !self.is_on_stream() {
+            self.follow_protocol(ctx);
         }
         self.begin_request(ctx);
     }
@@ -170,7 +200,9 @@ impl Exchange {
         }
         self.log_error(crate::command::Level::Error, &error, ctx);
         self.stage = Stage::Proxy;
-        self.fail_status(error.status(), link, ctx);
+        if self.proxy.cache.is_none() || !self.use_stale_for_error(error, ctx) {
+            self.fail_status(error.status(), link, ctx);
+        }
     }
 
     /// Gives server and connection back. `reusable` says that the connection may serve another request.
@@ -197,7 +229,9 @@ impl Exchange {
         self.proxy.request_ended = false;
         let Some(mut conn) = self.proxy.conn.take() else { return };
         match seat {
-            Some(seat) if reusable && !ctx.draining && conn.link.leg().is_none() => keep(conn, &seat, ctx),
+            Some(seat) if reusable && !conn.exclusive && !ctx.draining && conn.link.leg().is_none() => {
+                keep(conn, &seat, ctx);
+            }
             _ => {
                 ctx.conns.remove(conn.link.id.0);
                 ctx.streams -= usize::from(conn.link.leg().is_some());

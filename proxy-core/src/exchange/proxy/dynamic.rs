@@ -35,9 +35,9 @@ use crate::timer::Reason;
 use crate::upstream::names::{Answer, Asked, SharedGroup};
 
 const HTTP_SCHEME: &[u8] = b"http://";
-const HTTPS_SCHEME: &[u8] = b"https://";
 const GRPC_SCHEME: &[u8] = b"grpc://";
 const GRPCS_SCHEME: &[u8] = b"grpcs://";
+const HTTPS_SCHEME: &[u8] = b"https://";
 
 /// An exchange's place among those who wait for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,16 +315,17 @@ const fn default_port(tls: bool) -> u16 {
 /// # Errors
 /// nginx's words for the error log.
 fn parse_grpc(url: &[u8]) -> Result<(Endpoint, Box<[u8]>, bool), String> {
-    let rest = match url.split_at_checked(GRPC_SCHEME.len()) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(GRPC_SCHEME) => rest,
-        Some(_) | None => url,
-    };
+    let schemes = [(GRPC_SCHEME, false), (GRPCS_SCHEME, true)];
+    let (rest, tls) = schemes
+        .into_iter()
+        .find_map(|(scheme, tls)| {
+            let (start, rest) = url.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some((rest, tls))
+        })
+        .unwrap_or((url, false));
     let refused = |error: &str| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest));
-    if url.get(..GRPCS_SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(GRPCS_SCHEME)) {
-        return Err("grpcs protocol requires SSL support".to_owned());
-    }
     let (endpoint, at) = Endpoint::split(rest).map_err(refused)?;
-    if at < rest.len() { Err(refused("invalid host")) } else { Ok((endpoint, Box::default(), false)) }
+    if at < rest.len() { Err(refused("invalid host")) } else { Ok((endpoint, Box::default(), tls)) }
 }
 
 /// What `fastcgi_pass` and its kin evaluate to: an address, or a group's name.

@@ -33,6 +33,7 @@ impl Exchange {
         }
         if self.head_sent || self.proxy.phase == Phase::Body {
             self.end_attempt(Outcome::Failure, false, ctx);
+            self.leave_cache(ctx);
             self.reply.cut();
             self.stage = Stage::Reply;
             return;
@@ -53,7 +54,7 @@ impl Exchange {
         self.end_attempt(if dead_in_pool { Outcome::Neutral } else { Outcome::Failure }, false, ctx);
         if may_retry {
             self.retry(link, ctx);
-        } else {
+        } else if self.proxy.cache.is_none() || !self.use_stale_for_error(error, ctx) {
             self.fail_status(error.status(), link, ctx);
         }
     }

@@ -65,7 +65,7 @@ impl Exchange {
     }
 
     /// X-Accel-Limit-Rate: a plain number of bytes per second, for whatever reply comes of this one.
-    pub(super) fn take_accel_limit_rate(&mut self, head: &ResponseHead, proxy: &Proxy) {
+    pub(crate) fn take_accel_limit_rate(&mut self, head: &ResponseHead, proxy: &Proxy) {
         let Some(value) = head.value(HeaderId::XAccelLimitRate) else { return };
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         if !proxy.ignore_headers.accel_limit_rate && digits {

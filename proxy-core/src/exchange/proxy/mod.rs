@@ -40,6 +40,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use super::cache::CacheRun;
 use super::context::Context;
 use super::request_body::Mode;
 use super::{Exchange, Stage};
@@ -104,7 +105,11 @@ pub(crate) struct ProxyRun {
     /// What the reply says about ranges (`proxy_force_ranges`).
     pub(crate) ranges: ranges::Ranges,
     /// How much of a reply may wait, as the location and X-Accel-Buffering have it.
-    room: Option<super::reply_body::Room>,
+    pub(crate) room: Option<super::reply_body::Room>,
+    /// What it has to do with its cache, while it has.
+    pub(crate) cache: Option<Box<CacheRun>>,
+    /// Whether the cache was looked for.
+    pub(crate) cache_asked: bool,
     /// How fast the reply is read (`proxy_limit_rate`).
     intake: Option<Intake>,
 }
@@ -173,6 +178,9 @@ impl Exchange {
     /// Moves the request and the reply as far as they go.
     pub(crate) fn run_proxy(&mut self, link: &mut Link, ctx: &mut Context) {
         if self.proxy.phase == Phase::Idle {
+            if !self.proxy.cache_asked && !self.begin_cache(link, ctx) {
+                return;
+            }
             self.next_attempt(link, ctx);
         }
         if self.stage == Stage::Proxy {
@@ -315,6 +323,8 @@ impl Exchange {
             | Completion::WriteFile { .. }
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
+            | Completion::RenameFile { .. }
+            | Completion::FreeSpace { .. }
             | Completion::Resolve { .. } => {}
         }
         if self.proxy.phase == Phase::Handshaking {
@@ -348,6 +358,7 @@ impl Exchange {
             | Reason::Keepalive
             | Reason::Linger
             | Reason::LimitReq
+            | Reason::Cache
             | Reason::AuthDelay
             | Reason::RateLimit
             | Reason::Resolve
@@ -375,6 +386,7 @@ impl Exchange {
     /// Forgets which servers were asked: the request goes to another location.
     pub(crate) fn forget_attempts(&mut self, ctx: &mut Context) {
         self.abandon_upstream(ctx);
+        self.leave_cache(ctx);
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.last_of_group = true;
         }

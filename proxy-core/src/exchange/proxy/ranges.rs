@@ -26,6 +26,8 @@ pub(crate) struct Ranges {
     pub(crate) part: Option<Range<u64>>,
     /// The whole body's length in bytes.
     pub(crate) length: u64,
+    /// The client has it already: the reply is a 304.
+    pub(crate) not_modified: bool,
 }
 
 impl Ranges {
@@ -57,7 +59,8 @@ impl Exchange {
         ctx: &mut Context,
     ) -> Option<ReplyFraming> {
         let parts_max = self.core(generation).and_then(|core| core.ranges_max);
-        let applies = proxy.force_ranges
+        let kept = self.is_kept() && head.value(HeaderId::AcceptRanges).is_some();
+        let applies = (proxy.force_ranges || kept)
             && self.facts.reply.status == Status::OK
             && self.filters.is_none()
             && parts_max != Some(0);

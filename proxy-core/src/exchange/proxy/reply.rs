@@ -5,9 +5,11 @@ use alloc::rc::Rc;
 
 use super::Phase;
 use crate::buf::Chunk;
+use crate::cache::writer;
 use crate::command::Level;
-use crate::config::{Proxy, ProxyHttpVersion};
+use crate::config::{IfModifiedSince, Proxy, ProxyHttpVersion};
 use crate::conn::Link;
+use crate::content::conditional::{Precondition, Validators};
 use crate::error::UpstreamError;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::reply_body::{ReplyFraming, Room};
@@ -16,6 +18,7 @@ use crate::exchange::{Carried, Exchange, Stage};
 use crate::filter;
 use crate::h1::body::Decoded;
 use crate::h1::{Parsed, ResponseLimits, parse_response};
+use crate::http::date::parse as parse_date;
 use crate::http::framing::{ResponseMeta, response_framing};
 use crate::http::{BodyFraming, HeaderId, Method, ResponseHead, Status, Version};
 use crate::upstream::Outcome;
@@ -36,7 +39,7 @@ impl Exchange {
             self.spill_reply(link, ctx);
             self.pump_reply_body(link, ctx);
             link.flush(ctx);
-            if !self.can_read_on(link) || self.is_paced(ctx) {
+            if !self.can_read_on(link) || self.is_paced(ctx) || !self.store_has_room(ctx) {
                 return;
             }
         }
@@ -134,6 +137,9 @@ impl Exchange {
 
     /// The method that the upstream saw: it decides whether the reply has a body.
     pub(super) fn method_sent(&self) -> Method {
+        if self.is_converted() {
+            return Method::Get;
+        }
         self.method
     }
 
@@ -172,7 +178,7 @@ impl Exchange {
         let status = head.status.unwrap_or_default();
         self.note_head(status, ctx);
         self.take_accel_limit_rate(&head, proxy);
-        if self.retry_for_status(status, link, ctx) {
+        if self.needs_another_reply(&head, &meta, proxy, link, ctx) {
             return;
         }
         let intercepted =
@@ -180,6 +186,7 @@ impl Exchange {
         if intercepted {
             self.facts.upstream_head = Some(head);
             self.end_attempt(Outcome::Success, false, ctx);
+            self.remember_error(status, ctx);
             return self.fail_status(status, link, ctx);
         }
         if self.follow_accel_redirect(&head, proxy, link, ctx) {
@@ -199,19 +206,18 @@ impl Exchange {
             conn.keep_alive = meta.keep_alive;
         }
         let unbuffered = self.proxy.room.as_ref().is_some_and(|room| room.unbuffered);
-        self.plan_proxied(&head, &meta, unbuffered, &generation, ctx);
-        let framing = self.client_framing(&meta, &generation);
-        let length = meta.content_length;
-        let Some(framing) = self.cut_out(&head, length, framing, proxy, &generation, link, ctx) else {
+        let Some(framing) = self.settle_framing(&head, &meta, proxy, &generation, unbuffered, link, ctx)
+        else {
             return;
         };
-        let framing = self.framing_for_trailers(framing, self.facts.reply.status, &generation);
-        self.keep_alive &= framing != ReplyFraming::UntilClose;
         if !self.request_is_consumed() && self.body.mode() != Mode::Stream {
             self.body.set_mode(Mode::Discard, ctx);
         }
         self.write_proxied_head(head, &meta, framing, &generation, ctx);
         self.learn_session(true, ctx);
+        if self.proxy.cache.is_some() {
+            self.begin_store(buffered, proxy, &generation, link, ctx);
+        }
         self.reply.begin(framing);
         self.proxy.phase = Phase::Body;
         self.take_body_at_hand(link, ctx);
@@ -219,13 +225,32 @@ impl Exchange {
             self.send_head(link, ctx);
         }
         let ended = self.proxy.conn.as_ref().is_none_or(|conn| conn.decoder.is_ended());
-        if self.is_head_only() && !ended && self.stage == Stage::Proxy {
+        if self.is_head_only() && !ended && self.stage == Stage::Proxy && !self.is_storing() {
             // Nobody waits for a body that nobody wants: its connection goes with it.
             self.reply.end(Chunk::empty());
             self.end_attempt(Outcome::Success, false, ctx);
             self.proxy.phase = Phase::Ended;
             self.stage = Stage::Reply;
         }
+    }
+
+    /// Whether another server is asked instead, or the cache has a better answer.
+    fn needs_another_reply(
+        &mut self,
+        head: &ResponseHead,
+        meta: &ResponseMeta,
+        proxy: &Proxy,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> bool {
+        let status = head.status.unwrap_or_default();
+        if self.proxy.cache.is_none() {
+            return self.retry_for_status(status, link, ctx);
+        }
+        self.judge_reply(head, proxy, ctx);
+        self.retry_for_status(status, link, ctx)
+            || self.use_stale_for_status(status, ctx)
+            || self.confirm_for_status(status, meta, ctx)
     }
 
     /// Decodes what came with the head, so that a small body leaves in the head's buffer.
@@ -282,6 +307,7 @@ impl Exchange {
             None if self.is_paced(ctx) => {}
             None => {
                 if self.reply_has_room(link)
+                    && self.store_has_room(ctx)
                     && let Some(conn) = self.proxy.conn.as_mut()
                 {
                     conn.want_recv(ctx);
@@ -309,11 +335,13 @@ impl Exchange {
         let Some(conn) = self.proxy.conn.as_mut() else { return Ok(()) };
         let room = self.proxy.room.as_ref();
         let source_ended = filter::source_ended(self.filters.as_deref(), &self.reply);
+        let store = self.proxy.cache.as_ref().and_then(|run| run.writer());
         let mut trailers = (conn.decoder.is_ended() && !source_ended).then(Chunk::empty);
         while !conn.decoder.is_ended()
             && conn.link.has_input()
             && room.is_none_or(|room| self.reply.has_room(link, room))
             && self.filters.as_ref().is_none_or(|run| run.has_room())
+            && store.is_none_or(|file| writer::has_room(file, ctx))
         {
             let before = conn.link.inbox().len();
             let decoded = conn.decode()?;
@@ -327,6 +355,9 @@ impl Exchange {
                     conn.count_body(data.len())?;
                     if let Some(attempt) = self.facts.tries.last_mut() {
                         attempt.response_length += data.len() as u64;
+                    }
+                    if let Some(file) = store {
+                        writer::push(file, data.clone(), ctx);
                     }
                     filter::push(&mut self.filters, &mut self.reply, data);
                     if conn.decoder.is_ended() {
@@ -351,25 +382,90 @@ impl Exchange {
 
     /// All of the reply was read: the connection goes back to its pool, unless something speaks against it.
     fn end_of_reply(&mut self, ctx: &mut Context) {
-        let generation = Rc::clone(&self.generation);
-        let may_keep = self
-            .proxy_settings(&generation)
-            .is_some_and(|proxy| proxy.http_version == ProxyHttpVersion::Http11 && proxy.bind.is_none());
-        let request_ended = self.proxy.request_ended;
-        let reusable = self.proxy.conn.as_ref().is_some_and(|conn| {
-            conn.keep_alive
-                && may_keep
-                && request_ended
-                && conn.link.unsent_bytes() == 0
-                && !conn.link.has_input()
-                && conn.link.ended_early().is_none()
-        });
+        self.finish_store(ctx);
+        let reusable = self.is_reusable();
         if !self.body.is_complete() && self.body.mode() == Mode::Stream {
             self.body.set_mode(Mode::Discard, ctx);
         }
         self.end_attempt(Outcome::Success, reusable, ctx);
         self.proxy.phase = Phase::Ended;
         self.stage = Stage::Reply;
+    }
+
+    /// Whether the connection may serve another request now that all of the reply was read.
+    pub(crate) fn is_reusable(&self) -> bool {
+        let generation = Rc::clone(&self.generation);
+        let may_keep = self.proxy_settings(&generation).is_some_and(|proxy| proxy.bind.is_none());
+        let may_keep = may_keep && self.version() == ProxyHttpVersion::Http11;
+        let request_ended = self.proxy.request_ended;
+        self.proxy.conn.as_ref().is_some_and(|conn| {
+            conn.keep_alive
+                && may_keep
+                && request_ended
+                && conn.link.unsent_bytes() == 0
+                && !conn.link.has_input()
+                && conn.link.ended_early().is_none()
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of the reply")]
+    /// Settles how the reply goes to the client: whole, a part of it, or not at all since the client has it. None: the
+    /// client was answered with an error.
+    pub(crate) fn settle_framing(
+        &mut self,
+        head: &ResponseHead,
+        meta: &ResponseMeta,
+        proxy: &Proxy,
+        generation: &Generation,
+        unbuffered: bool,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> Option<ReplyFraming> {
+        if self.proxy.cache.is_some() && !self.weigh_conditions(head, generation, link, ctx) {
+            return None;
+        }
+        self.plan_proxied(head, meta, unbuffered, generation, ctx);
+        let framing = self.client_framing(meta, generation);
+        let length = meta.content_length;
+        let framing = self.cut_out(head, length, framing, proxy, generation, link, ctx)?;
+        let framing = self.framing_for_trailers(framing, self.facts.reply.status, generation);
+        self.keep_alive &= framing != ReplyFraming::UntilClose;
+        Some(framing)
+    }
+
+    /// What the client's conditions say of a reply that is kept: then the upstream was not told of them. False: the
+    /// client was answered with 412.
+    fn weigh_conditions(
+        &mut self,
+        head: &ResponseHead,
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) -> bool {
+        if !self.is_kept() || self.facts.reply.status != Status::OK || self.is_sub() {
+            return true;
+        }
+        let mode = self.core(generation).map_or(IfModifiedSince::Off, |core| core.if_modified_since);
+        let etag = head.value(HeaderId::Etag).unwrap_or_default();
+        let last_modified_s = head.value(HeaderId::LastModified).and_then(parse_date);
+        match (Validators { last_modified_s, etag }).weigh(&self.facts.head, mode) {
+            Precondition::Holds => {}
+            Precondition::NotModified => {
+                self.facts.reply.status = Status::NOT_MODIFIED;
+                self.proxy.ranges.not_modified = true;
+            }
+            Precondition::Failed => {
+                self.fail_status(Status::PRECONDITION_FAILED, link, ctx);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the cache can take more of the reply.
+    fn store_has_room(&self, ctx: &mut Context) -> bool {
+        let file = self.proxy.cache.as_ref().and_then(|run| run.writer());
+        file.is_none_or(|file| writer::has_room(file, ctx))
     }
 
     /// Moves bytes to and from the reply's temporary file.
@@ -407,7 +503,7 @@ impl Exchange {
         self.facts.upstream_head = Some(head.clone());
         self.end_attempt(Outcome::Success, false, ctx);
         if self.method != Method::Head {
-            self.method = Method::Get;
+            self.become_get();
         }
         self.drop_request_body(ctx);
         match target.split_first() {

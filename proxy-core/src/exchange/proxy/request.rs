@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::buf::Chunk;
-use crate::config::{Proxy, ProxyHttpVersion, TargetUri, UpgradePolicy};
+use crate::config::{Proxy, ProxyHttpVersion, SetHeaders, TargetUri, UpgradePolicy};
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::request_body::Mode;
 use crate::exchange::vars::Env;
@@ -37,7 +37,7 @@ impl Exchange {
         debug_assert!(ctx.scratch.is_empty());
         let mut out = core::mem::take(&mut ctx.scratch);
         self.write_request_line(&mut out, proxy, &generation, ctx);
-        write_set_headers(proxy, &self.facts, &ctx.env(&generation), &mut out);
+        write_set_headers(self.set_headers(proxy), &self.facts, &ctx.env(&generation), &mut out);
         self.write_upgrade(&mut out, proxy);
         self.write_framing(&mut out);
         if proxy.is_grpc {
@@ -61,9 +61,10 @@ impl Exchange {
         match &proxy.method {
             Some(method) => method.write(&self.facts, &ctx.env(generation), out),
             // An error page is fetched with GET, whatever the request was.
-            None if self.asks_anew() => {
+            None if self.asks_anew() && !self.is_converted() => {
                 out.extend_from_slice(if self.method == Method::Head { b"HEAD" } else { b"GET" });
             }
+            None if self.is_converted() => out.extend_from_slice(b"GET"),
             None => out.extend_from_slice(self.facts.head.method_text.of(&self.facts.head.bytes)),
         }
         out.push(b' ');
@@ -85,6 +86,12 @@ impl Exchange {
     /// Whether the request's own method is not the one to ask with: for an error page, and for most subrequests.
     fn asks_anew(&self) -> bool {
         self.method != self.facts.head.method() || self.sub.is_some_and(|sub| !sub.keeps_method)
+    }
+
+    /// The fields that are sent: others where the reply may be kept.
+    fn set_headers<'a>(&self, proxy: &'a Proxy) -> &'a SetHeaders {
+        let cache = proxy.cache.as_ref().filter(|_| self.asks_for_cache());
+        cache.map_or(&proxy.set_headers, |cache| &cache.set_headers)
     }
 
     /// How the body is framed: its length where that is known, chunks where it is not.
@@ -141,6 +148,7 @@ impl Exchange {
 
     /// The client's fields, less those that are set, that frame, or that are about its own connection.
     fn write_client_fields(&self, out: &mut Vec<u8>, proxy: &Proxy) {
+        let set_headers = self.set_headers(proxy);
         let head = &self.facts.head;
         let bytes = head.bytes.as_slice();
         let mut lines = encode::Lines::of(bytes);
@@ -151,7 +159,7 @@ impl Exchange {
             );
             if ours
                 || (proxy.is_grpc && field.id == HeaderId::Te)
-                || proxy.set_headers.names.contains(field.id, field.name.of(bytes))
+                || set_headers.names.contains(field.id, field.name.of(bytes))
                 || self.meta.connection.drops(bytes, field)
             {
                 continue;
@@ -235,8 +243,8 @@ impl Facts {
 }
 
 /// Writes the fields of `proxy_set_header` that have values.
-pub(crate) fn write_set_headers(proxy: &Proxy, facts: &Facts, env: &Env<'_>, out: &mut Vec<u8>) {
-    for header in &proxy.set_headers.fields {
+pub(crate) fn write_set_headers(set: &SetHeaders, facts: &Facts, env: &Env<'_>, out: &mut Vec<u8>) {
+    for header in &set.fields {
         if matches!(header.id, HeaderId::ContentLength | HeaderId::TransferEncoding) {
             continue;
         }

@@ -5,6 +5,8 @@
 //! protocol can only be switched to on a connection of its own, so upgrades are asked for with HTTP/1.1.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
 
 use super::Phase;
 use crate::command::ConnId;
@@ -14,16 +16,17 @@ use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
 use crate::exchange::Exchange;
 use crate::exchange::context::{Conn, Context};
-use crate::h2::trunk::door::{self, Standing};
+use crate::h2::trunk::door::{self, Berth, Standing};
 use crate::http::ResponseHead;
 use crate::http::framing::{ResponseMeta, response_framing};
 use crate::timer::Reason;
+use crate::tls::client::Identity;
 
 impl Exchange {
     /// The version that the next attempt speaks.
-    pub(super) fn choose_version(&mut self, proxy: &Proxy, over_tls: bool) -> ProxyHttpVersion {
+    pub(super) fn choose_version(&mut self, proxy: &Proxy) -> ProxyHttpVersion {
         let switches = proxy.http_version == ProxyHttpVersion::Http2 && self.meta.upgrade && !proxy.is_grpc;
-        let version = if switches || over_tls { ProxyHttpVersion::Http11 } else { proxy.http_version };
+        let version = if switches { ProxyHttpVersion::Http11 } else { proxy.http_version };
         self.proxy.version = Some(version);
         version
     }
@@ -39,21 +42,32 @@ impl Exchange {
     }
 
     /// Gets a place on a connection to the server that was chosen, a new one where none has room.
-    pub(super) fn board(&mut self, proxy: &Proxy, link: &Link, ctx: &mut Context) {
+    pub(super) fn board(
+        &mut self,
+        proxy: &Proxy,
+        identity: Option<Arc<Identity>>,
+        link: &Link,
+        ctx: &mut Context,
+    ) {
         let (Some(seat), Some(attempt)) = (self.proxy.seat.clone(), self.facts.tries.last()) else { return };
         let Some(address) = attempt.address.clone() else { return };
         let key = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         ctx.streams += 1;
         // Another connection may have another local address than this location wants.
-        let shared = if proxy.bind.is_some() { None } else { door::attach(&seat, key, ctx) };
+        let shared =
+            if proxy.bind.is_some() { None } else { door::attach(&seat, identity.as_ref(), key, ctx) };
+        if shared.is_none() && identity.is_some() {
+            // The handshake decides which protocol it will be.
+            ctx.conns.remove(key.0);
+            ctx.streams -= 1;
+            return self.connect(proxy, identity, link, ctx);
+        }
         let berth = shared.unwrap_or_else(|| {
             let options = self.connect_options(proxy, ctx);
             let seat = proxy.bind.is_none().then_some(seat);
             door::open(seat, address, options, key, ctx)
         });
-        let head_bytes_max = proxy.buffering.head_bytes_max;
-        let leg = LegAt { trunk: berth.trunk, stream: 0, head_bytes_max };
-        let mut conn = Box::new(UpstreamConn::on_trunk(key, leg, berth.has_served, ctx.now.instant));
+        let mut conn = on_trunk(key, berth, proxy, ctx);
         if !berth.is_open {
             if let Some(attempt) = self.facts.tries.last_mut() {
                 attempt.connect_us = None;
@@ -62,6 +76,34 @@ impl Exchange {
             self.proxy.phase = Phase::Connecting;
         }
         self.proxy.conn = Some(conn);
+    }
+
+    /// A connection from the pool: it has led to HTTP/1.1.
+    pub(super) fn resume(&mut self, conn: Box<UpstreamConn>) {
+        if self.version() == ProxyHttpVersion::Http2 {
+            self.proxy.version = Some(ProxyHttpVersion::Http11);
+        }
+        self.proxy.conn = Some(conn);
+    }
+
+    /// A TLS handshake is complete: speaks what it has led to. gRPC is HTTP/2, whatever the server says.
+    pub(super) fn follow_protocol(&mut self, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let Some(conn) = self.proxy.conn.as_ref() else { return };
+        if *conn.protocol != *b"h2" && !proxy.is_grpc {
+            self.proxy.version = Some(ProxyHttpVersion::Http11);
+            return;
+        }
+        let Some(Conn::Working { client }) = ctx.conns.get(conn.link.id.0) else { return };
+        let client = *client;
+        let Some(conn) = self.proxy.conn.take() else { return };
+        let key = ConnId(ctx.conns.insert(Conn::Working { client }));
+        ctx.streams += 1;
+        let seat = self.proxy.seat.clone().filter(|_| proxy.bind.is_none());
+        let UpstreamConn { link, identity, .. } = *conn;
+        let berth = door::adopt(link, seat, identity, key, ctx);
+        self.proxy.conn = Some(on_trunk(key, berth, proxy, ctx));
     }
 
     /// Something happened to the attempt's stream, or to the connection that it waits for. Returns whether there is such
@@ -74,7 +116,7 @@ impl Exchange {
         }
         match door::standing(&conn.link, ctx) {
             Standing::Connecting => return false,
-            Standing::Open => self.connected(link, ctx),
+            Standing::Open => self.ready(ctx),
             Standing::Failed(error) => self.attempt_failed(error, link, ctx),
         }
         true
@@ -120,4 +162,10 @@ impl Exchange {
         }
         self.decode_body(link, ctx)
     }
+}
+
+fn on_trunk(key: ConnId, berth: Berth, proxy: &Proxy, ctx: &Context) -> Box<UpstreamConn> {
+    let head_bytes_max = proxy.buffering.head_bytes_max;
+    let leg = LegAt { trunk: berth.trunk, stream: 0, head_bytes_max };
+    Box::new(UpstreamConn::on_trunk(key, leg, berth.has_served, ctx.now.instant))
 }

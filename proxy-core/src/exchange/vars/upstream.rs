@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::connection::write_ipv4;
-use super::{Answer, Env, always, number, seconds, text};
+use super::{Answer, Env, always, number, seconds, text, unless_empty};
 use crate::command::Address;
 use crate::config::{Content, Proxy, Variable};
 use crate::exchange::{Facts, Try};
+use crate::http::date::write_imf;
 
 impl Facts {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other families have the rest")]
@@ -42,8 +43,20 @@ impl Facts {
             Variable::UpstreamResponseLength => {
                 self.list(out, |attempt, out| number(attempt.response_length, out))
             }
-            // There is no cache that could say anything.
-            Variable::UpstreamCacheStatus => false,
+            Variable::UpstreamCacheStatus => {
+                text(self.cache.as_ref().map(|cache| cache.status.name().as_bytes()), out)
+            }
+            Variable::UpstreamCacheKey => text(self.cache.as_ref().map(|cache| cache.key.as_slice()), out),
+            Variable::UpstreamCacheEtag => {
+                unless_empty(self.cache.as_ref().map_or(&[], |cache| &*cache.etag), out)
+            }
+            Variable::UpstreamCacheLastModified => {
+                let modified = self.cache.as_ref().and_then(|cache| cache.last_modified_s);
+                modified.is_some_and(|modified| {
+                    write_imf(out, modified);
+                    true
+                })
+            }
             _ => return None,
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! All of it goes by the link that the exchange has in a connection's place. Nothing here drives another exchange.
 
+use super::super::encode::Scheme;
 use super::super::frame;
 use super::*;
 use crate::command::{Address, Command, ConnectOptions};
@@ -30,10 +31,15 @@ pub(crate) struct Berth {
 }
 
 /// Attaches the exchange with this link to a connection that has room, if there is one.
-pub(crate) fn attach(seat: &Seat, key: ConnId, ctx: &mut Context) -> Option<Berth> {
+pub(crate) fn attach(
+    seat: &Seat,
+    identity: Option<&Arc<Identity>>,
+    key: ConnId,
+    ctx: &mut Context,
+) -> Option<Berth> {
     // Bounded: each one that is found is taken or stops to be listed.
     loop {
-        let found = seat.group.borrow().trunks.find(seat.server)?;
+        let found = seat.group.borrow().trunks.find(seat.server, identity)?;
         let berth = with(found, ctx, |trunk, ctx| {
             let now = ctx.now.instant;
             let usable = trunk.has_room()
@@ -68,13 +74,34 @@ pub(crate) fn open(
     ctx: &mut Context,
 ) -> Berth {
     let id = ConnId(ctx.conns.insert(Conn::Driven));
-    let mut trunk = Trunk::new(id, seat, Scheme::Http, ctx.now.instant);
+    let mut trunk = Trunk::new(Link::new(id), seat, None, ctx.now.instant);
     ctx.commands.push_back(Command::Connect { conn: id, address, options });
     let berth = trunk.admit(key);
     if let Some(slot) = ctx.conns.get_mut(id.0) {
         *slot = Conn::Trunk(trunk);
     }
     berth
+}
+
+/// A connection that an exchange has made speaks HTTP/2: it is everybody's from now on, and the exchange with this link
+/// the first on it. Without a seat it stays the exchange's own.
+pub(crate) fn adopt(
+    link: Link,
+    seat: Option<Seat>,
+    identity: Option<Arc<Identity>>,
+    key: ConnId,
+    ctx: &mut Context,
+) -> Berth {
+    let id = link.id;
+    let mut trunk = Trunk::new(link, seat, identity, ctx.now.instant);
+    let berth = trunk.admit(key);
+    trunk.connected(ctx);
+    if let Some(slot) = ctx.conns.get_mut(id.0) {
+        *slot = Conn::Trunk(trunk);
+    }
+    // Its first words may have come with the last ones of the handshake.
+    with(id, ctx, Trunk::read);
+    Berth { is_open: true, ..berth }
 }
 
 /// How it stands with the trunk of this link.
@@ -233,10 +260,11 @@ impl Trunk {
             }
             return None;
         }
+        let scheme = if self.link.is_tls() { Scheme::Https } else { Scheme::Http };
         let id = self.next_id;
         self.next_id += 2;
         self.attached.retain(|other| *other != from.id);
-        let half = Half::new(id, self.output.peer.window, Heads::Request(self.scheme));
+        let half = Half::new(id, self.output.peer.window, Heads::Request(scheme));
         self.legs.push(Leg::new(half, from.id, at.head_bytes_max));
         from.open_leg(id);
         Some(id)

@@ -22,12 +22,12 @@ mod leg;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::ErrorCode;
 use super::conn::{Block, OUT_BYTES_MAX, UNSENT_BYTES_MAX};
 use super::decode::Decoder;
-use super::encode::Scheme;
 use super::flood::Counts;
 use super::frame::{self, PREFACE, WINDOW_DEFAULT, WINDOW_MAX};
 use super::output::{Half, Heads, Output};
@@ -41,6 +41,7 @@ use crate::exchange::context::{Conn, Context};
 use crate::exchange::proxy::Seat;
 use crate::time::Instant;
 use crate::timer::Reason;
+use crate::tls::client::Identity;
 use leg::{Leg, Legs, STREAM_WINDOW};
 
 /// How many streams are opened on one connection at the most, whatever the upstream would take.
@@ -64,7 +65,8 @@ pub(crate) struct Trunk {
     link: Link,
     /// The group and the server that it belongs to; none for a connection of one exchange's own.
     seat: Option<Seat>,
-    scheme: Scheme,
+    /// Under what it was made, where that was with TLS.
+    identity: Option<Arc<Identity>>,
     reader: Reader,
     decoder: Decoder,
     builder: ResponseBuilder,
@@ -109,11 +111,11 @@ enum Phase {
 }
 
 impl Trunk {
-    fn new(id: ConnId, seat: Option<Seat>, scheme: Scheme, now: Instant) -> Box<Self> {
+    fn new(link: Link, seat: Option<Seat>, identity: Option<Arc<Identity>>, now: Instant) -> Box<Self> {
         Box::new(Self {
-            link: Link::new(id),
+            link,
             seat,
-            scheme,
+            identity,
             reader: Reader::of_server(),
             decoder: Decoder::default(),
             builder: ResponseBuilder::default(),
@@ -179,7 +181,11 @@ impl Trunk {
         if room != self.is_listed {
             self.is_listed = room;
             let trunks = &mut seat.group.borrow_mut().trunks;
-            if room { trunks.list(seat.server, id) } else { trunks.unlist(seat.server, id) }
+            if room {
+                trunks.list(seat.server, id, self.identity.clone())
+            } else {
+                trunks.unlist(seat.server, id)
+            }
         }
         if self.is_idle && (carries || !alive) {
             self.is_idle = false;
@@ -367,6 +373,8 @@ pub(crate) fn handle_completion(id: ConnId, completion: Completion, ctx: &mut Co
             Completion::OpenFile { .. }
             | Completion::ReadFile { .. }
             | Completion::WriteFile { .. }
+            | Completion::RenameFile { .. }
+            | Completion::FreeSpace { .. }
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
             | Completion::Resolve { .. } => {}
