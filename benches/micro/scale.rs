@@ -51,12 +51,12 @@ fn text(site: &str) -> String {
     for server in 0..SERVERS {
         let name = if server == ASKED { "bench.local".to_owned() } else { format!("s{server}.example.com") };
         // Writing to a String cannot fail.
-        let _ = write!(text, "server {{ listen 127.0.0.1:8080; server_name {name}; ");
+        let _ = writeln!(text, "server {{ listen 127.0.0.1:8080; server_name {name}; ");
         for location in 0..LOCATIONS {
-            let _ = write!(text, "location /section{location}/ {{ proxy_pass http://backend; }} ");
+            let _ = writeln!(text, "location /section{location}/ {{ proxy_pass http://backend; }} ");
         }
         for regex in (0..REGEXES).filter(|_| server == ASKED) {
-            let _ = write!(text, r"location ~ \.suffix{regex}$ {{ proxy_pass http://backend; }} ");
+            let _ = writeln!(text, r"location ~ \.suffix{regex}$ {{ proxy_pass http://backend; }} ");
         }
         text.push('}');
     }

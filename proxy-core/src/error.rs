@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::command::IoError;
+use crate::h2::ErrorCode;
 use crate::http::Status;
 use crate::tls::verify::Verdict;
 
@@ -232,11 +233,31 @@ pub enum UpstreamError {
     InvalidFraming,
     /// Bytes came that no request had asked for.
     Unasked,
+    /// HTTP/2: the stream was refused with this error, before or while it was processed.
+    Rejected(u32),
+    /// HTTP/2: the stream was refused, and surely not processed.
+    Refused,
+    /// HTTP/2: GOAWAY came with this error, and the stream was surely not processed.
+    GoneAway(u32),
+    /// HTTP/2: a rule of the connection or of the stream was broken.
+    Violation(ErrorCode),
+    /// HTTP/2: the stream ended before its announced length.
+    ShortBody,
+    /// HTTP/2: more came than was announced.
+    LongBody,
+    /// HTTP/2: the lines behind the body are no header lines.
+    InvalidTrailer,
     /// No server of the group is left to ask.
     NoLiveServers,
 }
 
 impl UpstreamError {
+    /// Whether it says that the request was surely not processed: it may be sent again, whatever it is.
+    #[must_use]
+    pub const fn is_unprocessed(self) -> bool {
+        matches!(self, Self::Refused | Self::GoneAway(_))
+    }
+
     /// The status that the client gets when no other server can be asked.
     #[must_use]
     pub const fn status(self) -> Status {
@@ -255,6 +276,13 @@ impl UpstreamError {
             | Self::HeaderTooBig
             | Self::InvalidFraming
             | Self::Unasked
+            | Self::Rejected(_)
+            | Self::Refused
+            | Self::GoneAway(_)
+            | Self::Violation(_)
+            | Self::ShortBody
+            | Self::LongBody
+            | Self::InvalidTrailer
             | Self::NoLiveServers => Status::BAD_GATEWAY,
         }
     }
@@ -304,7 +332,34 @@ impl fmt::Display for UpstreamError {
             Self::Unasked => {
                 f.write_str("upstream sent unsolicited data while reading response header from upstream")
             }
+            Self::Rejected(code) => write!(f, "upstream rejected request with error {code}"),
+            Self::Refused => {
+                write!(f, "upstream rejected request with error {}", ErrorCode::RefusedStream as u32)
+            }
+            Self::GoneAway(code) => write!(f, "upstream sent goaway with error {code}"),
+            Self::Violation(code) => f.write_str(violation(*code)),
+            Self::ShortBody => f.write_str("upstream prematurely closed stream"),
+            Self::LongBody => f.write_str("upstream sent response body larger than indicated content length"),
+            Self::InvalidTrailer => f.write_str("upstream sent invalid trailer"),
             Self::NoLiveServers => f.write_str("no live upstreams while connecting to upstream"),
         }
+    }
+}
+
+/// What an upstream that speaks HTTP/2 did, by the error that it is told.
+const fn violation(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::FlowControl => "upstream violated stream flow control",
+        ErrorCode::Compression => "upstream sent invalid http2 header block",
+        ErrorCode::FrameSize => "upstream sent http2 frame with invalid length",
+        ErrorCode::EnhanceYourCalm => "upstream sent too many http2 frames",
+        ErrorCode::StreamClosed => "upstream sent frame for closed stream",
+        ErrorCode::NoError
+        | ErrorCode::Protocol
+        | ErrorCode::Internal
+        | ErrorCode::SettingsTimeout
+        | ErrorCode::RefusedStream
+        | ErrorCode::Cancel
+        | ErrorCode::Connect => "upstream sent unexpected http2 frame",
     }
 }

@@ -21,6 +21,7 @@ pub use crate::exchange::Pools;
 use crate::exchange::context::{Conn, Context, FileRole, Generation};
 use crate::exchange::proxy::attempt::{close_idle, retire};
 use crate::exchange::{ConnFacts, Exchange, sub};
+use crate::h2::trunk;
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
@@ -97,6 +98,7 @@ impl Worker {
         match completion {
             Completion::Connect { conn, .. } => match self.ctx.conns.get(conn.0) {
                 Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
                 _ => self.complete_upstream(conn, completion),
             },
@@ -106,6 +108,7 @@ impl Worker {
                     Some(Conn::Working { .. }) => self.complete_upstream(conn, completion),
                     Some(Conn::Idle(_)) => self.complete_idle(conn, completion),
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
+                    Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Sub { .. } | Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
                 }
@@ -134,13 +137,29 @@ impl Worker {
         self.wake();
     }
 
-    /// Drives the clients that may go on because of what others did. Bounded by the servers that were given back.
+    /// Drives the clients that may go on because of what others did, and settles what they leave to be sent. Bounded by
+    /// the servers that were given back and by what came on streams: each of these is asked for.
     fn wake(&mut self) {
-        while let Some(id) = self.ctx.wakes.pop_front() {
-            self.with_exchange(id, &mut |exchange, link, _| {
-                exchange.leave_queue(link);
-                true
-            });
+        loop {
+            if let Some(id) = self.ctx.wakes.pop_front() {
+                self.with_exchange(id, &mut |exchange, link, _| {
+                    exchange.leave_queue(link);
+                    true
+                });
+            } else if let Some(key) = self.ctx.stirred.pop_front() {
+                self.stir(key);
+            } else if let Some(id) = self.ctx.dirty_trunks.pop_front() {
+                trunk::settle(id, &mut self.ctx);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Something happened to an exchange's stream to an upstream.
+    fn stir(&mut self, key: ConnId) {
+        if let Some(Conn::Working { client }) = self.ctx.conns.get(key.0) {
+            self.with_exchange(*client, &mut |exchange, link, ctx| exchange.handle_stirred(key, link, ctx));
         }
     }
 
@@ -321,6 +340,7 @@ impl Worker {
                         self.drop_idle(id);
                     }
                 }
+                Some(Conn::Trunk(_)) => trunk::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Alarm(_)) => {
                     name_server::handle_alarm(id, &mut self.ctx);
@@ -383,11 +403,12 @@ impl Worker {
         keeper::stop(&mut self.ctx);
         health::stop(&mut self.ctx);
         for group in self.ctx.generation.groups.clone() {
-            let idle = group.borrow_mut().pool.drain();
+            let mut idle = group.borrow_mut().pool.drain();
+            idle.append(&mut group.borrow_mut().trunks.drain());
             idle.into_iter().for_each(|id| close_idle(id, &mut self.ctx));
         }
         for key in self.ctx.conns.keys() {
-            if matches!(self.ctx.conns.get(key), Some(Conn::Idle(_))) {
+            if matches!(self.ctx.conns.get(key), Some(Conn::Idle(_) | Conn::Trunk(_))) {
                 close_idle(ConnId(key), &mut self.ctx);
             }
             self.with_client(ConnId(key), |client, ctx| {

@@ -126,3 +126,34 @@ fn a_port_that_is_closed_is_no_healthy_server() {
     assert_eq!(answering(&proxy), "502");
     assert!(proxy.read("error.log").contains("no live upstreams"));
 }
+
+#[test]
+fn over_tls_a_wrong_name_is_no_healthy_server() {
+    const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/tls/out");
+    let front = Ringgate::start(&format!(
+        "events {{}} error_log @DIR@/error.log info; http {{ access_log @DIR@/access.log; \
+         ssl_certificate {FILES}/server.crt; ssl_certificate_key {FILES}/server.key; \
+         server {{ listen 127.0.0.1:@PORT0@ ssl; location / {{ return 200 a; }} }} }}"
+    ));
+    for (name, words) in [
+        ("up.example", "peer is healthy while checking status code, health check \"\""),
+        ("other.example", "peer is unhealthy while SSL handshaking to upstream, health check \"\""),
+    ] {
+        let proxy = Ringgate::start(&format!(
+            "worker_processes 2; events {{}} error_log @DIR@/error.log info; http {{ access_log off; \
+             upstream group {{ server 127.0.0.1:{}; }} server {{ listen 127.0.0.1:@PORT0@; location / {{ \
+             proxy_pass https://group; proxy_ssl_trusted_certificate {FILES}/ca.crt; proxy_ssl_verify on; \
+             proxy_ssl_name {name}; proxy_ssl_server_name on; \
+             health_check mandatory uri=/checked interval=30ms keepalive_time=1h; }} }} }}",
+            front.port(0)
+        ));
+        proxy.wait_for("error.log", words, 1);
+        let expected = if name == "up.example" { "a" } else { "502" };
+        assert_eq!(answering(&proxy), expected);
+        if expected == "a" {
+            front.wait_for("access.log", "GET /checked HTTP/1.1", 4);
+        } else {
+            proxy.wait_for("error.log", "upstream SSL certificate does not match while SSL handshaking", 1);
+        }
+    }
+}

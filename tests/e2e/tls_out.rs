@@ -206,3 +206,26 @@ fn a_handshake_that_does_not_go_on_is_given_up_and_the_next_server_asked() {
     let line = eventually("the log", || proxy.read("times.log").lines().nth(1).map(str::to_owned));
     assert!(line.starts_with("-, 0.") && line.ends_with(" 504, 200"), "{line}");
 }
+
+#[test]
+fn servers_are_checked_over_tls_where_they_are_asked_over_tls() {
+    let upstream = echo();
+    let good = Ringgate::start(&front(&upstream));
+    let plain = Upstream::saying("plain");
+    let proxy = Ringgate::start(&format!(
+        "events {{}} error_log @DIR@/error.log info; http {{ access_log off; proxy_next_upstream off; \
+         proxy_ssl_trusted_certificate {FILES}/ca.crt; proxy_ssl_verify on; proxy_ssl_name up.example; \
+         upstream two {{ zone two 64k; server 127.0.0.1:{}; server 127.0.0.1:{}; }} \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass https://two; \
+         health_check uri=/who interval=50ms keepalive_time=1h; }} }} }}\n",
+        good.port(0),
+        plain.port
+    ));
+    let status = || (0..10).all(|_| Client::fetch(proxy.port(0), "/who").status == 200);
+    eventually("only the good server", || status().then_some(()));
+    let refused = |port: u16| {
+        let log = proxy.read("error.log");
+        log.lines().any(|line| line.contains("peer is unhealthy") && line.contains(&format!(":{port}")))
+    };
+    assert!(refused(plain.port) && !refused(good.port(0)));
+}

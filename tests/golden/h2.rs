@@ -207,13 +207,13 @@ impl World {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
 /// A literal field that enters no table.
-fn field(name: &str, value: &str) -> Vec<u8> {
+pub(super) fn field(name: &str, value: &str) -> Vec<u8> {
     let string = |text: &str| {
         let len = u8::try_from(text.len()).unwrap();
         [if len < 127 { vec![len] } else { vec![127, len - 127] }, text.as_bytes().to_vec()].concat()
@@ -237,11 +237,11 @@ fn post(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
 /// A case's name, what the client says, and what it hears.
 type Case = (&'static str, Vec<u8>, &'static str);
 
-fn window(stream: u32, bytes: u32) -> Vec<u8> {
+pub(super) fn window(stream: u32, bytes: u32) -> Vec<u8> {
     frame(8, 0, stream, &bytes.to_be_bytes())
 }
 
-fn setting(id: u16, value: u32) -> Vec<u8> {
+pub(super) fn setting(id: u16, value: u32) -> Vec<u8> {
     frame(4, 0, 0, &[&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
 }
 

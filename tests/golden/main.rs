@@ -10,5 +10,6 @@ mod dynamic;
 mod fuzz;
 mod h1;
 mod h2;
+mod h2_out;
 mod limits;
 mod route;

@@ -74,6 +74,11 @@ impl Upstream {
             let event = event
                 .unwrap_or_else(|why| panic!("upstream: the core sent {why}, then {:?}", self.reader.rest()));
             let Some(event) = event else { break };
+            // The end of one request and the beginning of the next may come together: the first is settled before.
+            while matches!(event, Event::Head(_)) && self.attempt.is_some() && self.act(end, attempts) {}
+            if self.done {
+                break;
+            }
             self.note(event, end, plan, attempts, rng);
         }
         while !self.done && self.act(end, attempts) {}

@@ -97,7 +97,7 @@ impl Diagnostic {
     pub fn headline(&self, sources: &Sources) -> String {
         let Some(span) = self.anchor.or(self.span) else { return self.message.clone() };
         match sources.file(span.file).and_then(|file| file.path()) {
-            Some(path) => format!("{} in {}:{}", self.message, path.display(), sources.start(span).line),
+            Some(path) => format!("{} in {}:{}", self.message, path.display(), sources.line(span)),
             None => format!("{} in command line", self.message),
         }
     }

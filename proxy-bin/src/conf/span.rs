@@ -86,8 +86,12 @@ impl SourceFile {
         text.strip_suffix(b"\r").unwrap_or(text)
     }
 
+    fn line_of(&self, offset: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= offset).max(1)
+    }
+
     fn position(&self, offset: usize) -> Position {
-        let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
+        let line = self.line_of(offset);
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
         let before = self.bytes.get(start..offset.min(self.bytes.len())).unwrap_or_default();
         Position { line, column: 1 + String::from_utf8_lossy(before).chars().count() }
@@ -143,6 +147,11 @@ impl Sources {
     /// Where the span starts.
     pub fn start(&self, span: Span) -> Position {
         self.position(span.file, span.start as usize)
+    }
+
+    /// The line in which the span starts. Cheap, where [`start`](Self::start) counts the characters of its line.
+    pub fn line(&self, span: Span) -> usize {
+        self.file(span.file).map_or(1, |file| file.line_of(span.start as usize))
     }
 
     /// Where the span ends (the place after its last byte).

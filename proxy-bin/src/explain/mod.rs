@@ -12,6 +12,7 @@ pub mod ask;
 mod client;
 mod dns;
 mod files;
+mod h2;
 mod heads;
 pub mod places;
 pub mod rig;

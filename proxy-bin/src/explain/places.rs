@@ -57,10 +57,7 @@ impl<'a> Places<'a> {
     }
 
     fn is_at(&self, item: &Directive, origin: &Origin) -> bool {
-        let position = self.sources.start(item.span);
-        position.line == origin.line as usize
-            && position.column == origin.column as usize
-            && self.file(item.span) == *origin.file
+        item.span.start == origin.offset && self.file(item.span) == *origin.file
     }
 
     /// The directive that the core names.

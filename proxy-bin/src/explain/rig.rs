@@ -224,6 +224,10 @@ impl Rig {
             self.events.push(Event::Name(name));
             return self.deliver(id, &answer);
         }
+        if let Some((text, stream)) = super::h2::request(&bytes) {
+            self.events.push(Event::Request { address: peer.address.clone(), bytes: text });
+            return self.deliver(id, &super::h2::reply(stream, self.answer));
+        }
         self.events.push(Event::Request { address: peer.address.clone(), bytes });
         let reply = format!("HTTP/1.1 {} Scripted\r\nContent-Length: 0\r\n\r\n", self.answer);
         self.deliver(id, reply.as_bytes());

@@ -14,6 +14,7 @@ pub(crate) mod credentials;
 pub mod forwarded;
 pub mod murmur;
 pub mod password;
+pub(crate) mod proxy_header;
 pub mod proxy_protocol;
 pub mod table;
 pub(crate) mod users;

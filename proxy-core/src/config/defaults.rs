@@ -210,6 +210,7 @@ impl Default for Proxy {
             intercept_errors: false,
             ignore_client_abort: false,
             socket_keepalive: false,
+            proxy_protocol: None,
             bind: None,
             send_buffer_bytes: None,
             recv_buffer_bytes: None,
@@ -217,7 +218,9 @@ impl Default for Proxy {
             limit_rate: None,
             force_ranges: false,
             cache: None,
+            is_grpc: false,
             tls: None,
+            upgrade_tls: None,
         }
     }
 }

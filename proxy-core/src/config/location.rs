@@ -15,8 +15,8 @@ pub struct Origin {
     pub file: Arc<str>,
     /// The line, from 1.
     pub line: u32,
-    /// The column in characters, from 1.
-    pub column: u32,
+    /// The byte in the file, from 0.
+    pub offset: u32,
 }
 
 /// One `location` block, or another level that a request may be handled at.

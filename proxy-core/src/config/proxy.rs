@@ -69,6 +69,8 @@ pub struct Proxy {
     pub ignore_client_abort: bool,
     /// `proxy_socket_keepalive`
     pub socket_keepalive: bool,
+    /// `proxy_protocol`: what each connection begins with.
+    pub proxy_protocol: Option<SendProxyProtocol>,
     /// `proxy_bind`
     pub bind: Option<Arc<Bind>>,
     /// `proxy_socket_sndbuf` in bytes; none leaves the size to the system.
@@ -83,8 +85,12 @@ pub struct Proxy {
     pub force_ranges: bool,
     /// `proxy_cache`
     pub cache: Option<Arc<Cache>>,
+    /// It is a `grpc_pass`: its URL has another scheme, and `te: trailers` is passed on.
+    pub is_grpc: bool,
     /// `proxy_ssl_*`; none where the URL's scheme is `http`.
     pub tls: Option<Box<ProxyTls>>,
+    /// The same for upgrades, where `proxy_http_version` is 2: those need HTTP/1.1.
+    pub upgrade_tls: Option<Box<ProxyTls>>,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.
@@ -94,6 +100,15 @@ pub enum UpgradePolicy {
     Forward,
     /// `proxy_set_header` says what is sent, and nothing is added.
     Configured,
+}
+
+/// The versions of the PROXY protocol's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendProxyProtocol {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Who is asked.
@@ -123,6 +138,8 @@ pub enum ProxyHttpVersion {
     Http10,
     /// 1.1
     Http11,
+    /// 2
+    Http2,
 }
 
 /// The reply fields that are hidden unless `proxy_pass_header` names them.

@@ -496,7 +496,8 @@ pub(crate) fn prepare(
         exchange.facts.request_port = host.port;
     }
     find_server(exchange, generation, default);
-    let merge = generation.config.server(exchange.facts.server).is_none_or(|server| server.merge_slashes);
+    // nginx reads the request line before it knows the host.
+    let merge = generation.config.server(nameless).is_none_or(|server| server.merge_slashes);
     let target = exchange.facts.head.target;
     let target = exchange.facts.head.bytes.slice(target.range());
     exchange.facts.set_target(route::normalise(&target, merge)?);

@@ -11,6 +11,7 @@ use super::{Allowance, Pace};
 use crate::buf::{Buf, Chain, Chunk};
 use crate::command::{CloseHow, Command, ConnId, IoError, Room};
 use crate::exchange::context::Context;
+use crate::h2::trunk::door;
 use crate::time::{Instant, Millis, Now};
 use crate::timer::{Deadline, Reason};
 use crate::tls::{self, Session};
@@ -130,6 +131,11 @@ impl Link {
         }
     }
 
+    /// Whether there is TLS between the bytes here and those on the wire.
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The TLS session.
     pub(crate) fn tls(&mut self) -> Option<&mut Session> {
         self.tls.as_deref_mut()
@@ -220,8 +226,9 @@ impl Link {
     pub(crate) fn want_recv(&mut self, room: Room, ctx: &mut Context) {
         if !self.receiving && self.ended.is_none() && self.inbox.is_empty() {
             self.receiving = true;
-            if self.port.is_none() {
-                ctx.commands.push_back(Command::Recv { conn: self.id, room });
+            match &self.port {
+                None => ctx.commands.push_back(Command::Recv { conn: self.id, room }),
+                Some(_) => door::pull(self, ctx),
             }
         }
     }
@@ -291,7 +298,7 @@ impl Link {
         let bytes_max = if self.pace.is_some() { self.paced(bytes_max, ctx.now) } else { bytes_max };
         if let Some(port) = &mut self.port {
             port.allowance_bytes = bytes_max;
-            return;
+            return door::flush(self, ctx);
         }
         let mut chain = self.out.split_to(bytes_max.min(self.send_bytes_max()));
         if let Some(session) = self.tls.as_deref_mut() {
@@ -446,8 +453,9 @@ impl Link {
                 ctx.commands.push_back(Command::Send { conn: self.id, chain: farewell });
             }
         }
-        if self.port.is_none() {
-            ctx.commands.push_back(Command::Close { conn: self.id, how });
+        match &self.port {
+            None => ctx.commands.push_back(Command::Close { conn: self.id, how }),
+            Some(_) => door::release(self, ctx),
         }
     }
 }

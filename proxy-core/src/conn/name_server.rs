@@ -166,6 +166,7 @@ impl Conn {
             | Self::Driven
             | Self::Stream { .. }
             | Self::Working { .. }
+            | Self::Trunk(_)
             | Self::Sub { .. }
             | Self::Idle(_)
             | Self::Probe(_)
@@ -185,6 +186,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
         | Conn::Driven
         | Conn::Stream { .. }
         | Conn::Working { .. }
+        | Conn::Trunk(_)
         | Conn::Sub { .. }
         | Conn::Idle(_)
         | Conn::Probe(_)

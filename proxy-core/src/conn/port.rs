@@ -18,6 +18,7 @@ use super::Link;
 use super::link::Ended;
 use crate::buf::{Chain, Chunk};
 use crate::command::{ConnId, IoError};
+use crate::error::UpstreamError;
 
 /// What a stream's link has beside a socket's.
 #[derive(Debug, Default)]
@@ -30,6 +31,23 @@ pub(crate) struct Port {
     end: Option<Chunk>,
     /// Bytes that are no body: the frames of heads, and the heads of all frames.
     overhead_bytes: u64,
+    /// Where it is a stream to an upstream: which.
+    leg: Option<LegAt>,
+    /// The lines that came behind the body.
+    trailers: Chunk,
+    /// What the stream failed with.
+    error: Option<UpstreamError>,
+}
+
+/// Where a stream to an upstream is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LegAt {
+    /// The connection.
+    pub(crate) trunk: ConnId,
+    /// The stream's number; 0 until its head has gone.
+    pub(crate) stream: u32,
+    /// How large the reply's head may be, in bytes.
+    pub(crate) head_bytes_max: usize,
 }
 
 impl Link {
@@ -38,6 +56,29 @@ impl Link {
         let mut link = Self::new(id);
         link.port = Some(alloc::boxed::Box::default());
         link
+    }
+
+    /// The link of an exchange that is attached to a trunk.
+    pub(crate) fn of_leg(id: ConnId, leg: LegAt) -> Self {
+        let port = Port { leg: Some(leg), ..Port::default() };
+        let mut link = Self::new(id);
+        link.port = Some(alloc::boxed::Box::new(port));
+        link
+    }
+
+    /// Which stream to an upstream it is, if it is one.
+    pub(crate) fn leg(&self) -> Option<LegAt> {
+        self.port.as_ref()?.leg
+    }
+
+    /// The lines that came behind the body.
+    pub(crate) fn take_trailers(&mut self) -> Chunk {
+        self.port.as_mut().map(|port| core::mem::take(&mut port.trailers)).unwrap_or_default()
+    }
+
+    /// What the stream to the upstream failed with.
+    pub(crate) fn leg_error(&self) -> Option<UpstreamError> {
+        self.port.as_ref()?.error
     }
 
     /// Whether a stream carries it.
@@ -80,6 +121,43 @@ impl Link {
     }
 
     // What follows is for the stream's connection.
+
+    /// The head goes out: this is the stream's number.
+    pub(crate) fn open_leg(&mut self, stream: u32) {
+        if let Some(leg) = self.port.as_mut().and_then(|port| port.leg.as_mut()) {
+            leg.stream = stream;
+        }
+    }
+
+    /// The body has ended with these lines.
+    pub(crate) fn put_trailers(&mut self, lines: Chunk) {
+        if let Some(port) = &mut self.port {
+            port.trailers = lines;
+        }
+    }
+
+    /// The stream to the upstream has failed.
+    pub(crate) fn fail_leg(&mut self, error: UpstreamError) {
+        self.fail(IoError::RESET);
+        if let Some(port) = &mut self.port {
+            port.error = Some(error);
+        }
+    }
+
+    /// Something happened to the stream to the upstream: what was asked for may be there.
+    pub(crate) const fn ask_again(&mut self) {
+        self.receiving = false;
+    }
+
+    /// What is queued is not wanted.
+    pub(crate) fn drop_output(&mut self) {
+        self.out.clear();
+        self.sending_bytes = 0;
+        if let Some(port) = &mut self.port {
+            port.heads.clear();
+            port.end = None;
+        }
+    }
 
     /// The next head.
     pub(crate) fn take_head(&mut self) -> Option<Chunk> {

@@ -4,13 +4,17 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::Link;
+use super::link::Ended;
+use super::port::LegAt;
 use crate::buf::{Buf, Chain, Chunk};
 use crate::command::{ConnId, IoError};
+use crate::error::UpstreamError;
 use crate::exchange::context::Context;
 use crate::exchange::proxy::Seat;
 use crate::h1::body::BodyDecoder;
 use crate::h1::encode;
 use crate::http::BodyFraming;
+use crate::http::framing::ResponseMeta;
 use crate::time::Instant;
 use crate::tls::client::Identity;
 
@@ -25,6 +29,10 @@ pub(crate) struct UpstreamConn {
     pub(crate) requests: u64,
     /// The present reply's body.
     pub(crate) decoder: BodyDecoder,
+    /// What is missing of a stream's announced body, in bytes.
+    expected: Option<u64>,
+    /// It speaks for one client, and no other may use it (`proxy_protocol`).
+    pub(crate) exclusive: bool,
     /// Whether the present reply leaves the connection open.
     pub(crate) keep_alive: bool,
     /// Under what it was made, where that was with TLS.
@@ -41,10 +49,50 @@ impl UpstreamConn {
             opened: now,
             requests: 1,
             decoder: BodyDecoder::Ended,
+            expected: None,
             keep_alive: false,
+            exclusive: false,
             identity: None,
             protocol: Box::default(),
         }
+    }
+
+    /// A stream on a trunk.
+    pub(crate) fn on_trunk(key: ConnId, leg: LegAt, has_served: bool, now: Instant) -> Self {
+        Self { link: Link::of_leg(key, leg), requests: 1 + u64::from(has_served), ..Self::new(key, now) }
+    }
+
+    /// The head has come: so is its body framed. On a stream it ends with the stream, wherever there is one.
+    pub(crate) fn expect_body(&mut self, meta: &ResponseMeta) {
+        let on_stream = self.link.leg().is_some() && meta.framing != BodyFraming::None;
+        self.expected = meta.framing.length().filter(|_| on_stream);
+        self.decoder = if on_stream { BodyDecoder::UntilClose } else { BodyDecoder::new(meta.framing) };
+    }
+
+    /// So much of the body came.
+    ///
+    /// # Errors
+    /// More than the stream had announced.
+    pub(crate) fn count_body(&mut self, bytes: usize) -> Result<(), UpstreamError> {
+        if let Some(left) = &mut self.expected {
+            *left = left.checked_sub(bytes as u64).ok_or(UpstreamError::LongBody)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the stream has come to its end, and with it the body: the lines behind it.
+    ///
+    /// # Errors
+    /// Less came than was announced.
+    pub(crate) fn end_of_stream(&mut self) -> Result<Option<Chunk>, UpstreamError> {
+        if self.link.leg().is_none() || self.decoder.is_ended() || self.link.ended() != Some(Ended::Eof) {
+            return Ok(None);
+        }
+        if self.expected.is_some_and(|left| left > 0) {
+            return Err(UpstreamError::ShortBody);
+        }
+        self.decoder = BodyDecoder::Ended;
+        Ok(Some(self.link.take_trailers()))
     }
 
     /// Forgets the exchange that ended.
@@ -86,5 +134,6 @@ impl UpstreamConn {
             let end = ctx.take_scratch();
             self.link.queue(end);
         }
+        self.link.end_stream(&mut Chunk::empty());
     }
 }

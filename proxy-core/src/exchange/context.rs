@@ -23,6 +23,7 @@ use crate::conn::name_server::{self, Alarm, NameServerConn, ResolverSeat, Shared
 use crate::conn::{ClientConn, UpstreamConn};
 use crate::dns::{Failure, Resolved, Secret};
 use crate::filter::gzip::Deflaters;
+use crate::h2::trunk::Trunk;
 use crate::http::Field;
 use crate::http::date::DateCache;
 use crate::log::{Destination, LogBuffers};
@@ -94,9 +95,13 @@ pub(crate) struct Context {
     pub(crate) spare: Vec<Box<Exchange>>,
     /// Clients that may go on because of what another one did: driven before the turn ends.
     pub(crate) wakes: VecDeque<ConnId>,
+    /// The links of exchanges to whose stream to an upstream something happened: driven before the turn ends.
+    pub(crate) stirred: VecDeque<ConnId>,
+    /// HTTP/2 connections to upstreams that have something to send: settled before the turn ends.
+    pub(crate) dirty_trunks: VecDeque<ConnId>,
     /// Clients that are connected.
     pub(crate) clients: usize,
-    /// Streams that are open on all of them.
+    /// Entries of the table that are no connections: streams, on either side.
     pub(crate) streams: usize,
     pub(crate) draining: bool,
     drained: bool,
@@ -225,6 +230,8 @@ pub(crate) enum Conn {
     Sub { root: ConnId },
     /// An upstream's connection that waits in its pool.
     Idle(Box<UpstreamConn>),
+    /// An upstream's HTTP/2 connection, with the streams of many exchanges.
+    Trunk(Box<Trunk>),
     /// An active check's connection to a server.
     Probe(Box<Probe>),
     /// A resolver's connection.
@@ -293,6 +300,8 @@ impl Context {
             logs: LogBuffers::default(),
             spare: Vec::new(),
             wakes: VecDeque::new(),
+            stirred: VecDeque::new(),
+            dirty_trunks: VecDeque::new(),
             clients: 0,
             streams: 0,
             draining: false,
@@ -408,6 +417,7 @@ impl Context {
             | Conn::Working { .. }
             | Conn::Sub { .. }
             | Conn::Idle(_)
+            | Conn::Trunk(_)
             | Conn::Probe(_)
             | Conn::NameServer(_)
             | Conn::Alarm(_) => None,

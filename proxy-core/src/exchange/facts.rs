@@ -98,6 +98,8 @@ pub struct Facts {
     pub ssi: Option<Rc<RefCell<SsiState>>>,
     /// Whether it is a subrequest.
     pub is_sub: bool,
+    /// It goes on as a GET because an error page or X-Accel-Redirect says so (`$request_method`).
+    pub became_get: bool,
     /// `$connection_requests`: this exchange's number on its connection, from 1.
     pub conn_requests: u64,
     /// Whether it came together with the one before (`$pipe`).
@@ -187,6 +189,7 @@ impl Facts {
         Self {
             conn,
             is_sub: false,
+            became_get: false,
             ssi: None,
             conn_requests: 0,
             pipelined: false,

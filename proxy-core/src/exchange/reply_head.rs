@@ -20,7 +20,7 @@ use crate::filter::plan::{Encoding, Outlook, Plan, Treat};
 use crate::h1::encode;
 use crate::http::date::parse as parse_date;
 use crate::http::framing::ResponseMeta;
-use crate::http::{HeaderId, ResponseHead, Status};
+use crate::http::{HeaderId, ResponseHead, Status, Version};
 
 impl Exchange {
     /// The head of a reply that is made here.
@@ -134,7 +134,7 @@ impl Exchange {
             self.facts.upstream_head = Some(head.clone());
         }
         let status = self.facts.reply.status;
-        let own_reason = self.error_status.is_some();
+        let own_reason = self.error_status.is_some() || head.version == Version::Http2;
         let not_modified = self.proxy.ranges.not_modified;
         let own_reason = own_reason || self.proxy.ranges.part.is_some() || not_modified;
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };

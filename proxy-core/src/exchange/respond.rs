@@ -107,7 +107,7 @@ impl Exchange {
         ctx: &mut Context,
     ) {
         let text = text.filter(|text| status.0 < 400 || text.as_literal() != Some(b""));
-        let Some(text) = text.filter(|_| status != Status::CLOSE) else {
+        let Some(text) = text else {
             if status.0 >= 400 {
                 return self.finish_with(status, link, ctx);
             }
@@ -275,6 +275,12 @@ impl Exchange {
         Some(page.clone())
     }
 
+    /// What is fetched now is fetched with GET, whatever the client asked with.
+    pub(crate) fn become_get(&mut self) {
+        self.method = Method::Get;
+        self.facts.became_get = !self.is_sub();
+    }
+
     fn go_to_error_page(&mut self, page: &ErrorPage, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         match page.code {
@@ -286,7 +292,7 @@ impl Exchange {
             ErrorPageTarget::Uri(template) => {
                 let uri = self.evaluate(template, &generation, ctx);
                 if self.method != Method::Head {
-                    self.method = Method::Get;
+                    self.become_get();
                 }
                 self.set_uri_and_args(uri);
                 self.redirect_internally(link, ctx);

@@ -36,7 +36,7 @@ use crate::time::Millis;
 use crate::timer::Reason;
 
 /// How much is handed to the socket's link before the client has taken some of it, in bytes.
-const OUT_BYTES_MAX: usize = 64 * 1024;
+pub(super) const OUT_BYTES_MAX: usize = 64 * 1024;
 
 /// From so many unsent bytes on no more frames are read: a client that makes us answer has to take the answers.
 pub(crate) const UNSENT_BYTES_MAX: usize = 2 * OUT_BYTES_MAX;
@@ -273,7 +273,7 @@ impl Http2 {
         let Some(stream) = streams.get_mut(id) else { return };
         stream.is_queued = false;
         let chunk_bytes = chunk_bytes(&stream.exchange);
-        match output.send(stream, chunk_bytes, counts, link, ctx) {
+        match output.send(&mut stream.half, &mut stream.link, chunk_bytes, counts, link, ctx) {
             Err(_) => self.fail(ErrorCode::EnhanceYourCalm, ctx),
             Ok(false) if stream.exchange.over().is_some() => self.end(id, ctx),
             Ok(false) => {}
@@ -301,7 +301,7 @@ impl Http2 {
     pub(super) fn wake_senders(&mut self) {
         for stream in self.streams.iter_mut() {
             if stream.has_output() && !core::mem::replace(&mut stream.is_queued, true) {
-                self.queued.push_back(stream.id);
+                self.queued.push_back(stream.half.id);
             }
         }
     }
@@ -313,7 +313,7 @@ impl Http2 {
         // request whose rest nobody wants is none.
         let meant = stream.link.broken() == Some(IoError::TIMED_OUT)
             || stream.exchange.facts.reply.status == Status::CLOSE;
-        if !stream.output_closed {
+        if !stream.half.closed {
             self.output.reset(id, if meant { ErrorCode::Protocol } else { ErrorCode::Internal });
         } else if !stream.input_closed {
             self.output.reset(id, ErrorCode::NoError);

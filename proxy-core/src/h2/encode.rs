@@ -1,4 +1,4 @@
-//! HPACK's encoder (RFC 7541, section 6): a reply's head, as it would go to an HTTP/1 client, to a block.
+//! HPACK's encoder (RFC 7541, section 6): a head, as HTTP/1 would have it, to a block.
 //!
 //! Lines that are likely to come again on the same connection (Server, Content-Type, Cache-Control …) enter a small
 //! dynamic table and are one byte from then on. Lines that hold secrets never do, and say so to whoever is behind the
@@ -41,6 +41,15 @@ struct Entry {
     /// Lower case.
     name: Box<[u8]>,
     value: Box<[u8]>,
+}
+
+/// A request's scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// http
+    Http,
+    /// https
+    Https,
 }
 
 /// What becomes of a line.
@@ -91,6 +100,39 @@ impl Encoder {
         out.push(0x80 | known);
     }
 
+    /// Begins a request's block.
+    pub fn request(
+        &mut self,
+        method: &[u8],
+        scheme: Scheme,
+        authority: &[u8],
+        path: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        self.begin(out);
+        match method {
+            b"GET" => out.push(0x82),
+            b"POST" => out.push(0x83),
+            _ => {
+                integer(0, 4, 2, out);
+                string(method, out);
+            }
+        }
+        out.push(match scheme {
+            Scheme::Http => 0x86,
+            Scheme::Https => 0x87,
+        });
+        if !authority.is_empty() {
+            self.add(HeaderId::Other, b":authority", authority, 1, Habit::Keep, out);
+        }
+        if path == b"/" {
+            out.push(0x84);
+        } else {
+            integer(0, 4, 4, out);
+            string(path, out);
+        }
+    }
+
     /// Begins a block of trailers.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         if let Some(lowest) = self.resized.take() {
@@ -103,8 +145,24 @@ impl Encoder {
 
     /// Adds a field. Its name, whose id is `id`, may be in any case.
     pub fn field(&mut self, id: HeaderId, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let habit = habit(id, value);
-        let mut name_index = static_name(id).unwrap_or(0);
+        self.add(id, name, value, static_name(id).unwrap_or(0), habit(id, value), out);
+    }
+
+    /// As [`field`](Self::field), for a request: it may be any client's, so only what most clients say alike is kept.
+    pub fn request_field(&mut self, id: HeaderId, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        self.add(id, name, value, static_name(id).unwrap_or(0), request_habit(id, value), out);
+    }
+
+    fn add(
+        &mut self,
+        id: HeaderId,
+        name: &[u8],
+        value: &[u8],
+        static_index: usize,
+        habit: Habit,
+        out: &mut Vec<u8>,
+    ) {
+        let mut name_index = static_index;
         if habit == Habit::Keep {
             for (place, entry) in self.entries.iter().enumerate() {
                 if entry.id == id && (id != HeaderId::Other || entry.name.eq_ignore_ascii_case(name)) {
@@ -166,6 +224,22 @@ fn habit(id: HeaderId, value: &[u8]) -> Habit {
         | HeaderId::Age => Habit::WriteOut,
         _ if value.len() > KEPT_VALUE_BYTES_MAX => Habit::WriteOut,
         _ => Habit::Keep,
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a few names of sixty")]
+fn request_habit(id: HeaderId, value: &[u8]) -> Habit {
+    match id {
+        HeaderId::Authorization | HeaderId::Cookie | HeaderId::ProxyAuthorization => Habit::Never,
+        _ if value.len() > KEPT_VALUE_BYTES_MAX => Habit::WriteOut,
+        HeaderId::Accept
+        | HeaderId::AcceptEncoding
+        | HeaderId::AcceptLanguage
+        | HeaderId::CacheControl
+        | HeaderId::ContentType
+        | HeaderId::Te
+        | HeaderId::UserAgent => Habit::Keep,
+        _ => Habit::WriteOut,
     }
 }
 

@@ -200,6 +200,15 @@ pub const fn number(payload: &[u8]) -> u32 {
     }
 }
 
+/// The error code that a payload, or what is left of it, begins with.
+#[must_use]
+pub const fn word(payload: &[u8]) -> u32 {
+    match *payload {
+        [w, x, y, z, ..] => u32::from_be_bytes([w, x, y, z]),
+        _ => 0,
+    }
+}
+
 /// The settings (RFC 9113, section 6.5.2; RFC 8441, section 3) that somebody here obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -209,16 +218,23 @@ pub struct Settings {
     pub window: u32,
     /// SETTINGS_MAX_FRAME_SIZE in bytes.
     pub payload_bytes_max: u32,
+    /// SETTINGS_MAX_CONCURRENT_STREAMS: how many we may open.
+    pub streams_max: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { table_bytes: 4096, window: WINDOW_DEFAULT, payload_bytes_max: PAYLOAD_BYTES_MAX as u32 }
+        Self {
+            table_bytes: 4096,
+            window: WINDOW_DEFAULT,
+            payload_bytes_max: PAYLOAD_BYTES_MAX as u32,
+            streams_max: u32::MAX,
+        }
     }
 }
 
 impl Settings {
-    /// Takes over what a client's SETTINGS payload says.
+    /// Takes over what a peer's SETTINGS payload says.
     ///
     /// # Errors
     /// Values that cannot be.
@@ -228,6 +244,7 @@ impl Settings {
             let value = u32::from_be_bytes([*w, *x, *y, *z]);
             match u16::from_be_bytes([*i, *d]) {
                 1 => self.table_bytes = value,
+                3 => self.streams_max = value,
                 // ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL: we use neither, but they have to be flags.
                 2 | 8 if value > 1 => return Err(ErrorCode::Protocol),
                 4 if value > WINDOW_MAX => return Err(ErrorCode::FlowControl),
@@ -243,7 +260,15 @@ impl Settings {
 
 /// Writes our SETTINGS: as many streams, such a window for each, and Extended CONNECT (RFC 8441).
 pub fn write_settings(streams_max: u32, window: u32, out: &mut Vec<u8>) {
-    let entries = [(3u16, streams_max), (4, window), (5, PAYLOAD_BYTES_MAX as u32), (8, 1)];
+    write_entries(&[(3, streams_max), (4, window), (5, PAYLOAD_BYTES_MAX as u32), (8, 1)], out);
+}
+
+/// Writes our SETTINGS to a server: it pushes nothing, and such a window for each stream.
+pub fn write_client_settings(window: u32, out: &mut Vec<u8>) {
+    write_entries(&[(2, 0), (4, window)], out);
+}
+
+fn write_entries(entries: &[(u16, u32)], out: &mut Vec<u8>) {
     FrameHead { len: entries.len() * 6, kind: Kind::Settings, flags: 0, stream: 0 }.write(out);
     for (id, value) in entries {
         out.extend_from_slice(&id.to_be_bytes());

@@ -12,6 +12,7 @@ use super::conn::{Block, Http2, Phase, cancel};
 use super::flood::{CONTINUATIONS_MAX, Deed, Flood};
 use super::frame::{self, FrameHead, Kind, WINDOW_MAX, flag, headers_fragment, number};
 use super::head::Built;
+use super::output::{Half, Heads};
 use super::reader::Event;
 use super::stream::Stream;
 use super::table::{Line, NameClass};
@@ -262,19 +263,17 @@ impl Http2 {
             }
             exchange.fail_client(error, &mut link, ctx);
         }
+        let heads = if built.extended { Heads::Switch } else { Heads::Reply };
         self.streams.push(Box::new(Stream {
-            id,
+            half: Half::new(id, self.output.peer.window, heads),
             exchange,
             link,
-            send_window: i64::from(self.output.peer.window),
             recv_window: i64::from(self.settings.preread_bytes),
             pending: Chain::new(),
             expected,
             input_closed: end_stream,
-            output_closed: false,
             is_ready: false,
             is_queued: false,
-            extended: built.extended,
         }));
         self.mark_ready(id);
     }
@@ -320,7 +319,7 @@ impl Http2 {
         if after.window != before.window {
             let change = i64::from(after.window) - i64::from(before.window);
             for stream in self.streams.iter_mut() {
-                stream.grow(change)?;
+                stream.half.grow(change)?;
             }
             self.wake_senders();
         }
@@ -345,7 +344,7 @@ impl Http2 {
             return Err(ErrorCode::Protocol);
         }
         let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
-        let grown = if bytes == 0 { Err(ErrorCode::Protocol) } else { stream.grow(i64::from(bytes)) };
+        let grown = if bytes == 0 { Err(ErrorCode::Protocol) } else { stream.half.grow(i64::from(bytes)) };
         match grown {
             Ok(()) => {
                 self.wake_sender(id);

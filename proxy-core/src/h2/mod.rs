@@ -3,12 +3,13 @@
 //! The leaf machines know nothing of a connection and are tested alone; read them in this order:
 //! 1. [`frame`]: frame heads in and out, the payloads that have a form;
 //! 2. [`huffman`], [`table`], [`decode`], [`encode`]: HPACK, both ways, with bounded tables;
-//! 3. [`head`]: decoded fields to the head of a request as HTTP/1 would have sent it;
+//! 3. [`head`] and [`response`]: decoded fields to the head of a request or a reply as HTTP/1 would have sent it;
 //! 4. [`reader`]: the byte stream cut into frames;
-//! 5. [`flood`]: what a client may do that costs it little and us something, each with a named limit.
+//! 5. [`flood`]: what a peer may do that costs it little and us something, each with a named limit.
 //!
-//! A connection puts them together: [`stream`], then [`conn`] with its halves [`input`] and [`output`]. The exchanges on
-//! it know none of this: each speaks to a link as if it had a connection for itself; see `conn/port.rs`.
+//! A client's connection puts them together: [`stream`], then [`conn`] with its halves [`input`] and [`output`]; so does
+//! an upstream's: [`trunk`]. The exchanges on them know none of this: each speaks to a link as if it had a connection
+//! for itself; see `conn/port.rs`.
 
 pub(crate) mod conn;
 pub mod decode;
@@ -20,8 +21,10 @@ pub mod huffman;
 mod input;
 mod output;
 pub mod reader;
+pub mod response;
 pub(crate) mod stream;
 pub mod table;
+pub(crate) mod trunk;
 
 /// What ends a stream or a connection (RFC 9113, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,9 @@
 use alloc::vec::Vec;
 
 use super::ErrorCode;
-use super::encode::Encoder;
+use super::encode::{Encoder, Scheme};
 use super::flood::{Counts, Deed, Flood};
-use super::frame::{FrameHead, HEAD_BYTES, Kind, Settings, WINDOW_DEFAULT, flag};
-use super::stream::Stream;
+use super::frame::{FrameHead, HEAD_BYTES, Kind, Settings, WINDOW_DEFAULT, WINDOW_MAX, flag};
 use crate::buf::Chunk;
 use crate::conn::Link;
 use crate::exchange::context::Context;
@@ -21,17 +20,62 @@ const COPY_BYTES_MAX: usize = 3 * 1024;
 /// From this size on, in bytes, what was collected goes to the link.
 const COLLECT_BYTES_MAX: usize = 16 * 1024;
 
-/// DATA that the client's windows make smaller than this, in bytes, is a sliver.
+/// DATA that the peer's windows make smaller than this, in bytes, is a sliver.
 const SLIVER_BYTES: usize = 64;
+
+/// The outgoing half of a stream.
+#[derive(Debug)]
+pub(crate) struct Half {
+    /// The stream's number.
+    pub(super) id: u32,
+    /// What the peer lets us send, in bytes; negative where SETTINGS took back what was used.
+    pub(super) window: i64,
+    /// END_STREAM or RST_STREAM went, or must not go any more.
+    pub(super) closed: bool,
+    /// What its heads are.
+    pub(super) heads: Heads,
+}
+
+/// What the heads of a stream are that we send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heads {
+    /// A reply's.
+    Reply,
+    /// A reply's to Extended CONNECT: only a switch of protocols may be answered with success.
+    Switch,
+    /// A request's, with this scheme.
+    Request(Scheme),
+}
+
+impl Half {
+    /// A half that may send as much as the peer says.
+    pub(super) const fn new(id: u32, window: u32, heads: Heads) -> Self {
+        Self { id, window: window as i64, closed: false, heads }
+    }
+
+    /// The peer lets us send more.
+    ///
+    /// # Errors
+    /// More than a window can be.
+    pub(super) fn grow(&mut self, bytes: i64) -> Result<(), ErrorCode> {
+        self.window += bytes;
+        if self.window > i64::from(WINDOW_MAX) { Err(ErrorCode::FlowControl) } else { Ok(()) }
+    }
+
+    /// Whether this link has something that could go out.
+    pub(super) fn has_output(&self, link: &Link) -> bool {
+        !self.closed && (link.has_head() || link.has_end() || (link.ready_bytes() > 0 && self.window > 0))
+    }
+}
 
 /// The outgoing half of a connection.
 pub(crate) struct Output {
     /// Frames that were not handed to the link yet.
     pub(super) frames: Vec<u8>,
     pub(super) encoder: Encoder,
-    /// What the client says.
+    /// What the peer says.
     pub(super) peer: Settings,
-    /// What the client lets us send on all streams together, in bytes.
+    /// What the peer lets us send on all streams together, in bytes.
     pub(super) window: i64,
 }
 
@@ -56,40 +100,41 @@ impl Output {
         }
     }
 
-    /// Sends what a stream has: its heads, one frame of data at most, its end. Returns whether anything went.
+    /// Sends what a stream's link has: its heads, one frame of data at most, its end. Returns whether anything went.
     ///
     /// # Errors
-    /// A client that takes slivers only.
+    /// A peer that takes slivers only.
     pub(super) fn send(
         &mut self,
-        stream: &mut Stream,
+        half: &mut Half,
+        from: &mut Link,
         payload_bytes_max: usize,
         counts: &mut Counts,
         link: &mut Link,
         ctx: &mut Context,
     ) -> Result<bool, Flood> {
-        if stream.output_closed {
+        if half.closed {
             return Ok(false);
         }
         let mut went = false;
-        while let Some(head) = stream.link.take_head() {
-            self.send_head(stream, &head);
+        while let Some(head) = from.take_head() {
+            self.send_head(half, from, &head);
             went = true;
         }
-        let window = stream.send_window.min(self.window);
+        let window = half.window.min(self.window);
         let window = usize::try_from(window).unwrap_or(0);
-        let ready = stream.link.ready_bytes();
+        let ready = from.ready_bytes();
         if ready > 0 && window > 0 {
             let len = ready.min(window).min(payload_bytes_max);
             if len < SLIVER_BYTES && len == window && len < ready {
                 counts.add(Deed::Sliver, ctx.now.instant)?;
             }
             counts.allow_updates();
-            self.send_data(stream, len, link, ctx);
+            self.send_data(half, from, len, link, ctx);
             went = true;
         }
-        if let Some(trailers) = stream.link.take_end().filter(|_| !stream.output_closed) {
-            self.send_end(stream, &trailers);
+        if let Some(trailers) = from.take_end().filter(|_| !half.closed) {
+            self.send_end(half, from, &trailers);
             went = true;
         }
         if self.frames.len() >= COLLECT_BYTES_MAX {
@@ -98,16 +143,23 @@ impl Output {
         Ok(went)
     }
 
-    fn send_data(&mut self, stream: &mut Stream, len: usize, link: &mut Link, ctx: &mut Context) {
-        let data = stream.link.take_out(len);
+    fn send_data(
+        &mut self,
+        half: &mut Half,
+        from: &mut Link,
+        len: usize,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
+        let data = from.take_out(len);
         let len = data.len();
-        let ends = stream.link.ends_plainly();
+        let ends = from.ends_plainly();
         let flags = if ends { flag::END_STREAM } else { 0 };
-        stream.output_closed = ends;
-        stream.send_window -= len as i64;
+        half.closed = ends;
+        half.window -= len as i64;
         self.window -= len as i64;
-        stream.link.count_sent(len, HEAD_BYTES);
-        FrameHead { len, kind: Kind::Data, flags, stream: stream.id }.write(&mut self.frames);
+        from.count_sent(len, HEAD_BYTES);
+        FrameHead { len, kind: Kind::Data, flags, stream: half.id }.write(&mut self.frames);
         if len <= COPY_BYTES_MAX {
             for chunk in data.chunks() {
                 self.frames.extend_from_slice(chunk);
@@ -121,47 +173,63 @@ impl Output {
     }
 
     /// END_STREAM, behind the trailers if there are some.
-    fn send_end(&mut self, stream: &mut Stream, trailers: &Chunk) {
-        stream.output_closed = true;
+    fn send_end(&mut self, half: &mut Half, from: &mut Link, trailers: &Chunk) {
+        half.closed = true;
         let start = self.frames.len();
         if trailers.is_empty() {
-            let head = FrameHead { len: 0, kind: Kind::Data, flags: flag::END_STREAM, stream: stream.id };
+            let head = FrameHead { len: 0, kind: Kind::Data, flags: flag::END_STREAM, stream: half.id };
             head.write(&mut self.frames);
         } else {
             self.begin_block();
             self.encoder.begin(&mut self.frames);
-            self.lines(trailers, false);
-            self.end_block(start, flag::END_STREAM, stream.id);
+            self.lines(trailers, half.heads, false);
+            self.end_block(start, flag::END_STREAM, half.id);
         }
-        stream.link.count_sent(0, self.frames.len() - start);
+        from.count_sent(0, self.frames.len() - start);
     }
 
     /// A head as HTTP/1 would have sent it, as HEADERS.
-    fn send_head(&mut self, stream: &mut Stream, head: &[u8]) {
+    fn send_head(&mut self, half: &mut Half, from: &mut Link, head: &[u8]) {
         let start = self.frames.len();
         let line_end = memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1);
         let (line, lines) = head.split_at_checked(line_end).unwrap_or_default();
+        self.begin_block();
+        let last = if let Heads::Request(scheme) = half.heads {
+            let mut parts = line.trim_ascii_end().split(|byte| *byte == b' ');
+            let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let authority = host_of(lines);
+            self.encoder.request(method, scheme, authority, target, &mut self.frames);
+            self.lines(lines, half.heads, false);
+            true
+        } else {
+            self.reply_head(line, lines, half.heads)
+        };
+        let ends = last && from.ends_plainly();
+        let flags = if ends { flag::END_STREAM } else { 0 };
+        half.closed = ends;
+        self.end_block(start, flags, half.id);
+        from.count_sent(0, self.frames.len() - start);
+    }
+
+    /// A reply's head. Returns whether it is the last one.
+    fn reply_head(&mut self, line: &[u8], lines: &[u8], heads: Heads) -> bool {
         let status = status_of(line);
         let switched = status == Status::SWITCHING_PROTOCOLS;
         let status = match status {
             Status::SWITCHING_PROTOCOLS => Status::OK,
             // RFC 8441, section 5: success would mean that the tunnel stands.
-            Status(200..300) if stream.extended => Status::BAD_GATEWAY,
+            Status(200..300) if heads == Heads::Switch => Status::BAD_GATEWAY,
             status => status,
         };
-        self.begin_block();
         self.encoder.status(status, &mut self.frames);
-        self.lines(lines, switched);
-        let ends = !status.is_interim() && stream.link.ends_plainly();
-        let flags = if ends { flag::END_STREAM } else { 0 };
-        stream.output_closed = ends;
-        self.end_block(start, flags, stream.id);
-        stream.link.count_sent(0, self.frames.len() - start);
+        self.lines(lines, heads, switched);
+        !status.is_interim()
     }
 
     /// Field lines, less those about a connection.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "six names of sixty")]
-    fn lines(&mut self, lines: &[u8], switched: bool) {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "eight names of sixty")]
+    fn lines(&mut self, lines: &[u8], heads: Heads, switched: bool) {
+        let request = matches!(heads, Heads::Request(_));
         let mut rest = lines;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let line = rest.get(..end).unwrap_or_default();
@@ -177,7 +245,12 @@ impl Output {
                 | HeaderId::TransferEncoding
                 | HeaderId::Upgrade
                 | HeaderId::Http2Settings => {}
+                // It is the authority.
+                HeaderId::Host if request => {}
+                // RFC 9113, section 8.2.2: nothing else may be said there.
+                HeaderId::Te if request && !value.eq_ignore_ascii_case(b"trailers") => {}
                 HeaderId::Other if switched && name.eq_ignore_ascii_case(b"sec-websocket-accept") => {}
+                _ if request => self.encoder.request_field(id, name, value, &mut self.frames),
                 _ => self.encoder.field(id, name, value, &mut self.frames),
             }
         }
@@ -217,6 +290,21 @@ impl Output {
     pub(super) fn reset(&mut self, stream: u32, code: ErrorCode) {
         super::frame::write_reset(stream, code, &mut self.frames);
     }
+}
+
+/// The value of the Host line.
+fn host_of(lines: &[u8]) -> &[u8] {
+    let mut rest = lines;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let line = rest.get(..end).unwrap_or_default();
+        rest = rest.get(end + 1..).unwrap_or_default();
+        if let Some((name, value)) = line.split_at_checked("host:".len())
+            && name.eq_ignore_ascii_case(b"host:")
+        {
+            return value.trim_ascii();
+        }
+    }
+    b""
 }
 
 /// The status in `HTTP/1.1 200 OK`.

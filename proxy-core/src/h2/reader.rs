@@ -29,7 +29,7 @@ pub enum Event {
     },
 }
 
-/// Cuts a client's bytes into frames.
+/// Cuts a peer's bytes into frames.
 #[derive(Debug, Default)]
 pub struct Reader {
     state: State,
@@ -52,6 +52,12 @@ enum State {
 }
 
 impl Reader {
+    /// Reads what a server sends: it has no preface.
+    #[must_use]
+    pub const fn of_server() -> Self {
+        Self { state: State::Head, gathered: Vec::new() }
+    }
+
     /// Whether the preface, or a frame that is no DATA, has begun and not ended.
     #[must_use]
     pub fn is_inside(&self) -> bool {

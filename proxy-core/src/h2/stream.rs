@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::ErrorCode;
-use super::frame::WINDOW_MAX;
+use super::output::Half;
 use crate::buf::{Chain, Chunk};
 use crate::command::ConnId;
 use crate::conn::Link;
@@ -21,11 +21,9 @@ use crate::exchange::request_body::Mode;
 
 /// One stream.
 pub(crate) struct Stream {
-    pub(super) id: u32,
+    pub(super) half: Half,
     pub(crate) exchange: Box<Exchange>,
     pub(crate) link: Link,
-    /// What the client lets us send, in bytes; negative where SETTINGS took back what was used.
-    pub(super) send_window: i64,
     /// What we let the client send, in bytes.
     pub(super) recv_window: i64,
     /// DATA that the exchange has not asked for yet; never more than its window.
@@ -34,13 +32,9 @@ pub(crate) struct Stream {
     pub(super) expected: Option<u64>,
     /// END_STREAM came.
     pub(super) input_closed: bool,
-    /// END_STREAM or RST_STREAM went, or must not go any more.
-    pub(super) output_closed: bool,
     /// Whether it waits to be advanced, and whether it waits to be sent.
     pub(super) is_ready: bool,
     pub(super) is_queued: bool,
-    /// An Extended CONNECT: only a switch of protocols may be answered with success.
-    pub(super) extended: bool,
 }
 
 impl Stream {
@@ -100,21 +94,9 @@ impl Stream {
         Some(credit)
     }
 
-    /// The client lets us send more.
-    ///
-    /// # Errors
-    /// More than a window can be.
-    pub(super) fn grow(&mut self, bytes: i64) -> Result<(), ErrorCode> {
-        self.send_window += bytes;
-        if self.send_window > i64::from(WINDOW_MAX) { Err(ErrorCode::FlowControl) } else { Ok(()) }
-    }
-
     /// Whether there is something that could go out.
     pub(super) fn has_output(&self) -> bool {
-        !self.output_closed
-            && (self.link.has_head()
-                || self.link.has_end()
-                || (self.link.ready_bytes() > 0 && self.send_window > 0))
+        self.half.has_output(&self.link)
     }
 }
 
@@ -138,12 +120,12 @@ impl Streams {
 
     /// Adds a stream; its id is higher than all others.
     pub(super) fn push(&mut self, stream: Box<Stream>) {
-        debug_assert!(self.list.last().is_none_or(|last| last.id < stream.id));
+        debug_assert!(self.list.last().is_none_or(|last| last.half.id < stream.half.id));
         self.list.push(stream);
     }
 
     fn place(&self, id: u32) -> Option<usize> {
-        self.list.binary_search_by_key(&id, |stream| stream.id).ok()
+        self.list.binary_search_by_key(&id, |stream| stream.half.id).ok()
     }
 
     /// The stream with this id.

@@ -18,6 +18,7 @@ use super::balance::sticky::{self, Sid};
 use super::balance::{self, Tier};
 use super::pool::Pool;
 use super::server::{Server, Unfit};
+use super::trunks::Trunks;
 use crate::command::{Address, ConnId};
 use crate::config::{Balance, LeastTime, Measure, NextUpstream, Policy, Upstream};
 use crate::exchange::context::Random;
@@ -60,6 +61,8 @@ pub(crate) struct Group {
     usable: usize,
     /// Connections that wait to be used again.
     pub(crate) pool: Pool,
+    /// Its HTTP/2 connections.
+    pub(crate) trunks: Trunks,
     /// How long a connection may be used.
     pub(crate) limits: KeepLimits,
     /// Idle connections of servers that left, to be closed.
@@ -111,6 +114,7 @@ impl Group {
             look_at: None,
             usable: 0,
             pool: Pool::new(config.keepalive),
+            trunks: Trunks::new(config.keepalive),
             limits: KeepLimits::of(config),
             stale: Vec::new(),
             retired: false,
@@ -128,6 +132,7 @@ impl Group {
     pub(crate) fn reconfigure(&mut self, config: &Upstream) {
         self.limits = KeepLimits::of(config);
         self.stale.extend(self.pool.resize(config.keepalive));
+        self.stale.extend(self.trunks.resize(config.keepalive));
         self.balance = config.balance;
         self.policy = Arc::clone(&config.policy);
         let policy = &self.policy;
@@ -145,7 +150,9 @@ impl Group {
     /// Nobody will ask this group any more. Returns the connections to close.
     pub(crate) fn retire(&mut self) -> Vec<ConnId> {
         self.retired = true;
-        self.pool.drain()
+        let mut all = self.pool.drain();
+        all.append(&mut self.trunks.drain());
+        all
     }
 
     /// Connections that nobody may use any more, to be closed.
@@ -371,6 +378,7 @@ impl Group {
         for (place, server) in self.servers.iter_mut().enumerate().filter(|(_, server)| server.gone) {
             server.fit = false;
             self.stale.extend(self.pool.drain_server(place));
+            self.stale.extend(self.trunks.drain_server(place));
         }
         self.primary = Tier::default();
         self.backup = Tier::default();
@@ -381,6 +389,7 @@ impl Group {
             tier.order.push(place);
         }
         self.pool.grow(self.servers.len());
+        self.trunks.grow(self.servers.len());
         self.usable = members.servers.iter().filter(|member| !member.config.down).count();
         for tier in [&mut self.primary, &mut self.backup] {
             tier.prepare(self.balance, &mut self.servers, &members);

@@ -14,6 +14,7 @@ pub(crate) mod outlier;
 pub(crate) mod pool;
 pub(crate) mod server;
 pub(crate) mod tried;
+pub(crate) mod trunks;
 pub(crate) mod watch;
 
 pub use chooser::Chooser;

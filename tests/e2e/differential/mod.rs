@@ -65,6 +65,7 @@ files! {
     proxy_ssl
     realip
     redirects
+    rewrite_corners
     refused
     routing
     ssi

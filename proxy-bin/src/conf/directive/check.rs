@@ -152,9 +152,9 @@ impl<'a: 's, 's> Checker<'s> {
         directive: &Directive,
         context: Contexts,
     ) -> Option<crate::conf::span::Span> {
-        let mut line = self.sources.start(directive.name.span).line;
+        let mut line = self.sources.line(directive.name.span);
         for arg in &directive.args {
-            let start = self.sources.start(arg.span).line;
+            let start = self.sources.line(arg.span);
             let here = |entry: &&Entry| entry.contexts.intersects(context);
             if start != line && lookup(&arg.text()).iter().any(here) {
                 return Some(arg.span);

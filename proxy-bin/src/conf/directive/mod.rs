@@ -10,6 +10,8 @@ mod cache;
 mod check;
 mod files;
 mod filter;
+mod grpc;
+mod grpc_ssl;
 mod headers;
 mod health;
 mod http2;
@@ -100,6 +102,8 @@ pub enum Effect {
     Log(Store<Option<Vec<AccessLog>>>),
     /// The proxy module.
     Proxy(Store<ProxyLevel>),
+    /// The gRPC module, which has the proxy module's settings.
+    Grpc(Store<ProxyLevel>),
     /// Limits on requests and connections.
     Limit(Store<LimitLevel>),
     /// A group of servers.
@@ -218,6 +222,10 @@ impl Entry {
         self.effect(Effect::Proxy(store))
     }
 
+    const fn grpc(self, store: Store<ProxyLevel>) -> Self {
+        self.effect(Effect::Grpc(store))
+    }
+
     const fn limit(self, store: Store<LimitLevel>) -> Self {
         self.effect(Effect::Limit(store))
     }
@@ -250,6 +258,8 @@ const TABLES: &[&[Entry]] = &[
     upstream::ENTRIES,
     proxy::ENTRIES,
     cache::ENTRIES,
+    grpc::ENTRIES,
+    grpc_ssl::ENTRIES,
     proxy_ssl::ENTRIES,
     tls::ENTRIES,
 ];

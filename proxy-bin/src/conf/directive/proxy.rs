@@ -22,7 +22,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "proxy_http_version",
         C::HSL,
         A::ONE,
-        "The protocol towards the upstream: 1.0 or 1.1. Default: 1.1.",
+        "The protocol towards the upstream: 1.0, 1.1 or 2 (with upgrades by 1.1). Default: 1.1.",
     )
     .proxy(lower::proxy::http_version),
     Entry::new("proxy_method", C::HSL, A::ONE, "The method that is sent instead of the client's.")
@@ -220,6 +220,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether connections get SO_KEEPALIVE. Default: off.",
     )
     .proxy(|level, call| store(&mut level.socket_keepalive, call.first().flag())),
+    Entry::new(
+        "proxy_protocol",
+        C::HSL,
+        A::ONE,
+        "ringgate's own in http: connections to the servers begin with the PROXY protocol's header: on (version 1), v2. \
+         Such a connection serves one client only. Default: off.",
+    )
+    .proxy(lower::proxy::proxy_protocol),
     Entry::new(
         "proxy_socket_sndbuf",
         C::HSL,

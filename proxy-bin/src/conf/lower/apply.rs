@@ -32,6 +32,7 @@ pub fn level(cx: &mut Context<'_>, checked: &Checked<'_>, place: Place<'_>, leve
         Effect::Filter(effect) => effect(level.filter.get_or_insert_default(), &mut call),
         Effect::Mirror(effect) => effect(level.mirror.get_or_insert_default(), &mut call),
         Effect::Proxy(effect) => effect(level.proxy.get_or_insert_default(), &mut call),
+        Effect::Grpc(effect) => effect(level.grpc.get_or_insert_default(), &mut call),
         Effect::Limit(effect) => effect(level.limits.get_or_insert_default(), &mut call),
         Effect::Server(effect) => effect(&mut level.server, &mut call),
         Effect::Own(effect) => effect(&mut level.own, &mut call),

@@ -135,9 +135,8 @@ impl<'e> Context<'e> {
         let name =
             || path().map_or_else(|| "command line".into(), |path| path.to_string_lossy().as_ref().into());
         let file = self.file_names.entry(span.file).or_insert_with(name).clone();
-        let position = self.sources.start(span);
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Origin { file, line: number(position.line), column: number(position.column) }
+        let line = u32::try_from(self.sources.line(span)).unwrap_or(u32::MAX);
+        Origin { file, line, offset: span.start }
     }
 
     /// Compiles a regular expression; its named captures become variables.

@@ -144,6 +144,8 @@ fn parameter(check: &mut RawCheck, field: Field<'_>) -> Parsed<()> {
     Ok(())
 }
 
+const GRPC_NEEDS_TCP: &str = "\"health_check\" of gRPC servers needs \"type=tcp\"";
+
 /// Gives a location's checks to the group that it passes requests to.
 pub fn attach(
     cx: &mut Context<'_>,
@@ -154,6 +156,10 @@ pub fn attach(
 ) {
     for check in checks {
         let (proxy, upstream) = match content {
+            Content::Proxy(proxy) if proxy.is_grpc && !matches!(check.kind, Kind::Tcp) => {
+                cx.diagnostics.push(Diagnostic::emerg(check.span, GRPC_NEEDS_TCP));
+                continue;
+            }
             Content::Proxy(proxy) => match proxy.target {
                 Target::Upstream(upstream) => (proxy, upstream),
                 Target::Dynamic(_) => {

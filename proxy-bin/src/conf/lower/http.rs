@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Access, AccessLog, Content, CoreSettings, ErrorLogRef, Filters, Geo, LimitExcept, Limits, Location,
-    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyTls, RealIp,
+    LocationId, LocationKind, LogFile, LogSink, LogTarget, Map, Mirrors, Origin, ProxyHttpVersion, RealIp,
     RewriteLine, RewriteOp, Server, ServerId, SplitClients, Variable, Vetting,
 };
 use proxy_core::route::{LocationTree, LocationTreeBuilder, Regex};
@@ -26,6 +26,7 @@ use super::proxy::{ProxyLevel, ProxyShared};
 use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
 use super::upstream::Upstreams;
+use super::upstream_tls::TlsPair;
 use super::vetting::VettingLevel;
 use super::{apply, geo, health, location, logs, map, rewrite, split_clients, upstream};
 use crate::conf::diagnostic::Diagnostic;
@@ -105,6 +106,8 @@ struct Settings {
     filter_done: Option<Arc<Filters>>,
     proxy: Arc<ProxyLevel>,
     proxy_done: Arc<ProxyShared>,
+    grpc: Arc<ProxyLevel>,
+    grpc_done: Arc<ProxyShared>,
     limits: Arc<LimitLevel>,
     limits_done: Option<Arc<Limits>>,
     access: Arc<AccessLevel>,
@@ -262,6 +265,7 @@ impl Lower<'_, '_> {
         Upstreams::resolve_names(self.cx, core.resolver, core.resolver_timeout);
         let mirror = Arc::new(level.mirror.unwrap_or_default());
         let proxy = Arc::new(level.proxy.unwrap_or_default());
+        let grpc = Arc::new(level.grpc.unwrap_or_default());
         let limits = Arc::new(level.limits.unwrap_or_default());
         let access = Arc::new(level.access.unwrap_or_default());
         let real_ip = Arc::new(level.real_ip.unwrap_or_default());
@@ -276,6 +280,8 @@ impl Lower<'_, '_> {
             mirror,
             proxy_done: Arc::new(proxy.finish(self.cx)),
             proxy,
+            grpc_done: Arc::new(grpc.finish_grpc()),
+            grpc,
             limits_done: limits.finish(),
             limits,
             access_done: access.finish(),
@@ -319,6 +325,11 @@ impl Lower<'_, '_> {
             proxy.inherit(&outer.proxy);
             settings.proxy_done = Arc::new(proxy.finish(self.cx));
             settings.proxy = Arc::new(proxy);
+        }
+        if let Some(mut grpc) = level.grpc.take() {
+            grpc.inherit(&outer.grpc);
+            settings.grpc_done = Arc::new(grpc.finish_grpc());
+            settings.grpc = Arc::new(grpc);
         }
         if let Some(mut limits) = level.limits.take() {
             limits.inherit(&outer.limits);
@@ -433,12 +444,18 @@ impl Lower<'_, '_> {
         let nested = std::mem::take(&mut node.locations);
         let found = self.tree(nested, &settings, out);
         let origin = self.cx.origin(node.directive.name.span);
-        let tls = match &content {
-            Some(OwnContent::Pass(pass)) => settings.proxy.tls.of_pass(pass, self.cx),
-            Some(OwnContent::StubStatus | OwnContent::Api { .. } | OwnContent::EmptyGif) | None => None,
-        };
         let checks = std::mem::take(&mut node.level.own.health_checks);
         let id = node.id;
+        let tls = match &content {
+            Some(OwnContent::Pass(pass)) => {
+                let http2 = settings.proxy.http_version == Some(ProxyHttpVersion::Http2);
+                settings.proxy.tls.of_pass(pass, http2, self.cx)
+            }
+            Some(OwnContent::Grpc(pass)) => settings.grpc.tls.of_grpc(pass, self.cx),
+            Some(OwnContent::StubStatus | OwnContent::EmptyGif | OwnContent::Api { .. }) | None => {
+                (None, None)
+            }
+        };
         let location = location(node, &settings, content.as_ref(), tls, origin);
         health::attach(self.cx, checks, &location.content, self.server, id);
         out.push((id, location));
@@ -501,7 +518,7 @@ fn location(
     node: Node<'_>,
     settings: &Settings,
     content: Option<&OwnContent>,
-    tls: Option<Box<ProxyTls>>,
+    tls: TlsPair,
     origin: Origin,
 ) -> Location {
     let content = match content {
@@ -511,6 +528,9 @@ fn location(
         Some(OwnContent::EmptyGif) => Content::EmptyGif,
         Some(OwnContent::Pass(pass)) => {
             Content::Proxy(Arc::new(settings.proxy.proxy(&settings.proxy_done, pass, tls)))
+        }
+        Some(OwnContent::Grpc(pass)) => {
+            Content::Proxy(Arc::new(settings.grpc.grpc(&settings.grpc_done, pass, tls)))
         }
     };
     // nginx redirects `/name` to `/name/` where the latter is proxied.

@@ -28,6 +28,8 @@ pub struct Level {
     pub mirror: Option<MirrorLevel>,
     /// The proxy module, likewise.
     pub proxy: Option<ProxyLevel>,
+    /// The gRPC module, likewise.
+    pub grpc: Option<ProxyLevel>,
     /// Limits, likewise.
     pub limits: Option<LimitLevel>,
     /// Who may ask, likewise.
@@ -72,6 +74,8 @@ pub struct Own {
 pub enum OwnContent {
     /// `proxy_pass`
     Pass(Box<Pass>),
+    /// `grpc_pass`
+    Grpc(Box<Pass>),
     /// `stub_status`
     StubStatus,
     /// `api`

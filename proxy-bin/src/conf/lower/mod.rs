@@ -17,6 +17,7 @@ pub mod error_page;
 pub mod files;
 pub mod filter;
 pub mod geo;
+pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod http2;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, Cache, CookieFlags, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, ProxyTls, RedirectRule, SetHeader, SetHeaders, Template,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template,
     UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
@@ -16,7 +16,7 @@ use super::context::{Call, Context};
 use super::core::inherit;
 use super::proxy_pass::Pass;
 use super::proxy_rules::Redirects;
-use super::upstream_tls::UpstreamTlsLevel;
+use super::upstream_tls::{TlsPair, UpstreamTlsLevel};
 use crate::conf::diagnostic::Diagnostic;
 use crate::conf::span::Span;
 use crate::conf::value::Parsed;
@@ -62,6 +62,8 @@ pub struct ProxyLevel {
     pub ignore_client_abort: Option<bool>,
     pub socket_keepalive: Option<bool>,
     /// The inner `None` is `off`.
+    pub proxy_protocol: Option<Option<SendProxyProtocol>>,
+    /// The inner `None` is `off`.
     pub bind: Option<Option<Arc<Bind>>>,
     pub pass_trailers: Option<bool>,
     pub limit_rate: Option<Template>,
@@ -78,7 +80,7 @@ impl ProxyLevel {
             temp_file_write_size temp_path connect_timeout send_timeout read_timeout hide_headers pass_headers
             ignore_headers redirects cookie_domains cookie_paths cookie_flags
             socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
-            next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive bind pass_trailers
+            next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive proxy_protocol bind pass_trailers
             limit_rate force_ranges);
         self.cache.inherit(&parent.cache);
         self.tls.inherit(&parent.tls);
@@ -86,6 +88,12 @@ impl ProxyLevel {
 
     /// The parts that do not depend on `proxy_pass`, with nginx's defaults where nothing was said.
     pub fn finish(&self, cx: &mut Context<'_>) -> ProxyShared {
+        let buffering = self.body_buffering(cx);
+        self.finish_with(buffering)
+    }
+
+    /// The same with these buffers.
+    pub fn finish_with(&self, buffering: BodyBuffering) -> ProxyShared {
         let set_headers = Arc::new(SetHeaders::new(self.set_headers.clone().unwrap_or_default()));
         let named = |id| set_headers.names.contains_id(id);
         let configured = named(HeaderId::Upgrade) || named(HeaderId::Connection);
@@ -94,7 +102,7 @@ impl ProxyLevel {
             cache,
             upgrade: if configured { UpgradePolicy::Configured } else { UpgradePolicy::Forward },
             hide_headers: Arc::new(self.hidden()),
-            buffering: self.body_buffering(cx),
+            buffering,
             cookie_domains: self.cookie_domains.clone().unwrap_or_default().into(),
             cookie_paths: self.cookie_paths.clone().unwrap_or_default().into(),
             cookie_flags: self.cookie_flags.clone().unwrap_or_default().into(),
@@ -160,7 +168,7 @@ impl ProxyLevel {
     }
 
     /// The whole for one `proxy_pass`.
-    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: Option<Box<ProxyTls>>) -> Proxy {
+    pub fn proxy(&self, shared: &ProxyShared, pass: &Pass, tls: TlsPair) -> Proxy {
         let default = Proxy::default();
         Proxy {
             target: pass.target.clone(),
@@ -190,6 +198,7 @@ impl ProxyLevel {
             intercept_errors: self.intercept_errors.unwrap_or(default.intercept_errors),
             ignore_client_abort: self.ignore_client_abort.unwrap_or(default.ignore_client_abort),
             socket_keepalive: self.socket_keepalive.unwrap_or(default.socket_keepalive),
+            proxy_protocol: self.proxy_protocol.flatten(),
             bind: self.bind.clone().flatten(),
             send_buffer_bytes: self.socket_sndbuf.filter(|bytes| *bytes > 0),
             recv_buffer_bytes: self.socket_rcvbuf.filter(|bytes| *bytes > 0),
@@ -197,7 +206,9 @@ impl ProxyLevel {
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
             cache: shared.cache.clone(),
-            tls,
+            is_grpc: false,
+            tls: tls.0,
+            upgrade_tls: tls.1,
         }
     }
 
@@ -260,6 +271,13 @@ pub fn set_header(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()>
     Ok(())
 }
 
+/// `proxy_protocol on|v2|off;`
+pub fn proxy_protocol(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
+    let (v1, v2) = (Some(SendProxyProtocol::V1), Some(SendProxyProtocol::V2));
+    level.proxy_protocol = Some(call.first().choice(&[("on", v1), ("v1", v1), ("v2", v2), ("off", None)])?);
+    Ok(())
+}
+
 /// `proxy_buffers number size;`
 pub fn buffers(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
     let count = call.first().count()?;
@@ -273,12 +291,11 @@ pub fn buffers(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
 
 /// `proxy_http_version 1.1;`
 pub fn http_version(level: &mut ProxyLevel, call: &mut Call<'_, '_>) -> Parsed<()> {
-    if call.first().arg.is("2") {
-        return Err(call
-            .first()
-            .error("HTTP/2 to upstreams is known to nginx but ringgate does not support it yet"));
-    }
-    let versions = [("1.0", ProxyHttpVersion::Http10), ("1.1", ProxyHttpVersion::Http11)];
+    let versions = [
+        ("1.0", ProxyHttpVersion::Http10),
+        ("1.1", ProxyHttpVersion::Http11),
+        ("2", ProxyHttpVersion::Http2),
+    ];
     level.http_version = Some(call.first().choice(&versions)?);
     Ok(())
 }

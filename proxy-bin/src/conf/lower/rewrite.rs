@@ -1,6 +1,6 @@
 //! The rewrite module: `return`, `rewrite`, `set`, the conditions of `if`.
 
-use proxy_core::config::{Condition, FileTest, Flag, RewriteOp, SetTarget, Template};
+use proxy_core::config::{Condition, FileTest, Flag, Piece, RewriteOp, SetTarget, Template, Variable};
 use proxy_core::http::Status;
 
 use super::context::Call;
@@ -39,7 +39,8 @@ pub fn rewrite(call: &mut Call<'_, '_>) -> Parsed<RewriteOp> {
     let regex = call.cx.regex(call.first(), &call.text(0), false)?;
     let field = call.arg(1);
     let replacement = field.arg.bytes.as_slice();
-    let mut flag = if is_url(&field.arg.text()) { Flag::Redirect(Status(302)) } else { Flag::Continue };
+    let redirects = is_url(&field.arg.text());
+    let mut flag = if redirects { Flag::Redirect(Status(302)) } else { Flag::Continue };
     if call.args().len() > 2 {
         let flags = [
             ("last", Flag::Last),
@@ -50,11 +51,15 @@ pub fn rewrite(call: &mut Call<'_, '_>) -> Parsed<RewriteOp> {
         let third = call.arg(2);
         let word = third.arg.text();
         let found = flags.iter().find(|(name, _)| *name == word);
-        flag = found.map(|(_, flag)| *flag).ok_or_else(|| {
+        let named = found.map(|(_, flag)| *flag).ok_or_else(|| {
             let mut diagnostic = third.error(format!("invalid parameter \"{word}\""));
             diagnostic.help("one of: last, break, redirect, permanent");
             diagnostic
         })?;
+        // A URL is a redirect even with `last` or `break`.
+        if !redirects || matches!(named, Flag::Redirect(_)) {
+            flag = named;
+        }
     }
     let (replacement, drop_args) = match replacement.strip_suffix(b"?") {
         Some(replacement) => (replacement, true),
@@ -121,7 +126,7 @@ pub fn condition(call: &mut Call<'_, '_>) -> Parsed<Condition> {
         words.pop();
     }
     match words.as_slice() {
-        [value] if starts_variable(value) => Ok(Condition::Truthy(template(call, value)?)),
+        [value] if starts_variable(value) => Ok(Condition::Truthy(variable(call, value)?)),
         [value, operator, with] if starts_variable(value) => comparison(call, value, operator, with),
         [test, path] => file_test(call, test, path),
         [word, ..] => Err(invalid(word)),
@@ -137,8 +142,21 @@ fn template(call: &mut Call<'_, '_>, word: &Arg) -> Parsed<Template> {
     compile_bytes(call.cx, Field::new(call.directive, word), &word.bytes)
 }
 
+/// The whole word is one variable's name, and a capture has none here.
+fn variable(call: &mut Call<'_, '_>, word: &Arg) -> Parsed<Template> {
+    let template = template(call, word)?;
+    match template.pieces() {
+        [Piece::Variable(Variable::Capture(_))] | [_, _, ..] | [Piece::Literal(_)] => {
+            let name = word.text();
+            let name = name.trim_start_matches('$');
+            Err(Field::new(call.directive, word).error(format!("unknown \"{name}\" variable")))
+        }
+        [] | [Piece::Variable(_)] => Ok(template),
+    }
+}
+
 fn comparison(call: &mut Call<'_, '_>, value: &Arg, operator: &Arg, with: &Arg) -> Parsed<Condition> {
-    let value = template(call, value)?;
+    let value = variable(call, value)?;
     let sign = operator.text();
     let negated = sign.starts_with('!');
     match sign.trim_start_matches('!') {

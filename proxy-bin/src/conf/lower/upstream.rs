@@ -119,6 +119,11 @@ impl Upstreams {
         Ok(id)
     }
 
+    /// Whether there is a group of this name.
+    pub fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains_key(&name.to_ascii_lowercase())
+    }
+
     /// The group whose sessions are in this zone.
     pub fn learns_in(&self, zone: &str) -> Option<&str> {
         self.zones.get(zone).map(String::as_str)

@@ -52,6 +52,9 @@ pub struct UpstreamTlsLevel {
     pub certificate_cache: Option<Option<CacheLimits>>,
 }
 
+/// TLS for a location's requests, and for its upgrades.
+pub type TlsPair = (Option<Box<ProxyTls>>, Option<Box<ProxyTls>>);
+
 impl UpstreamTlsLevel {
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
@@ -59,10 +62,28 @@ impl UpstreamTlsLevel {
             verify_depth trusted_certificate crl certificate certificate_key password_file certificate_cache);
     }
 
-    /// TLS of one `proxy_pass`; none where it needs none, or where mistakes were recorded.
-    pub fn of_pass(&self, pass: &Pass, cx: &mut Context<'_>) -> Option<Box<ProxyTls>> {
-        let at = pass.tls?;
-        let settings = self.settings(at, "proxy", &[], cx)?;
+    /// TLS of one `proxy_pass`, and of upgrades where those need another protocol; none where it needs none, or where
+    /// mistakes were recorded.
+    pub fn of_pass(&self, pass: &Pass, http2: bool, cx: &mut Context<'_>) -> TlsPair {
+        let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[] };
+        let main = self.offering(pass, "proxy", protocols, cx);
+        let upgrades = if http2 { self.offering(pass, "proxy", &[], cx) } else { None };
+        (main, upgrades)
+    }
+
+    /// TLS of one `grpc_pass`.
+    pub fn of_grpc(&self, pass: &Pass, cx: &mut Context<'_>) -> TlsPair {
+        (self.offering(pass, "grpc", &[b"h2"], cx), None)
+    }
+
+    fn offering(
+        &self,
+        pass: &Pass,
+        family: &str,
+        protocols: &[&[u8]],
+        cx: &mut Context<'_>,
+    ) -> Option<Box<ProxyTls>> {
+        let settings = self.settings(pass.tls?, family, protocols, cx)?;
         Some(Box::new(ProxyTls::new(settings, pass.tls_name.as_deref())))
     }
 

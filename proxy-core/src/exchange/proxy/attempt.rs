@@ -7,12 +7,15 @@ use core::cell::RefCell;
 use core::net::{IpAddr, SocketAddr};
 
 use super::{Phase, Seat};
+use crate::access::proxy_header;
+use crate::buf::Chunk;
 use crate::command::{Address, CloseHow, Command, ConnId, ConnectOptions};
-use crate::config::{BindAddress, Proxy};
+use crate::config::{BindAddress, Proxy, ProxyHttpVersion};
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
+use crate::h2::trunk;
 use crate::timer::Reason;
 use crate::tls::client::Identity;
 use crate::trace::Step;
@@ -49,13 +52,20 @@ impl Exchange {
         self.open_try(address, ctx);
         self.note_choice(&group, server, ctx);
         // A pooled connection may have another local address than this location wants.
+        let version = self.choose_version(proxy);
         let identity = self.tls_identity(proxy, &generation, ctx);
-        let pooled =
-            if proxy.bind.is_some() { None } else { group.borrow_mut().pool.take(server, identity.as_ref()) };
+        // Over TLS a server may have led us to HTTP/1.1.
+        let none_pooled = version == ProxyHttpVersion::Http2 && identity.is_none();
+        let pooled = if proxy.bind.is_some() || proxy.proxy_protocol.is_some() || none_pooled {
+            None
+        } else {
+            group.borrow_mut().pool.take(server, identity.as_ref())
+        };
         self.proxy.inflight = group.borrow().begin_inflight(server, now);
         self.proxy.seat = Some(Seat { group, server });
         match pooled.and_then(|id| take_idle(id, link.id, ctx)) {
-            Some(conn) => self.proxy.conn = Some(conn),
+            Some(conn) => self.resume(conn),
+            None if version == ProxyHttpVersion::Http2 => self.board(proxy, identity, link, ctx),
             None => self.connect(proxy, identity, link, ctx),
         }
         if self.proxy.phase != Phase::Connecting {
@@ -80,13 +90,20 @@ impl Exchange {
         });
     }
 
-    fn connect(&mut self, proxy: &Proxy, identity: Option<Arc<Identity>>, link: &Link, ctx: &mut Context) {
+    pub(super) fn connect(
+        &mut self,
+        proxy: &Proxy,
+        identity: Option<Arc<Identity>>,
+        link: &Link,
+        ctx: &mut Context,
+    ) {
         let Some(attempt) = self.facts.tries.last_mut() else { return };
         attempt.connect_us = None;
         let Some(address) = attempt.address.clone() else { return };
         let id = ConnId(ctx.conns.insert(Conn::Working { client: link.id }));
         let mut conn = Box::new(UpstreamConn::new(id, ctx.now.instant));
         conn.identity = identity;
+        conn.exclusive = proxy.proxy_protocol.is_some();
         let options = self.connect_options(proxy, ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
         conn.link.set_deadline(proxy.connect_timeout, Reason::UpstreamConnect, ctx);
@@ -95,7 +112,7 @@ impl Exchange {
     }
 
     /// The socket's options, `proxy_bind`'s address computed.
-    fn connect_options(&self, proxy: &Proxy, ctx: &mut Context) -> ConnectOptions {
+    pub(super) fn connect_options(&self, proxy: &Proxy, ctx: &mut Context) -> ConnectOptions {
         let mut options = ConnectOptions {
             keepalive: proxy.socket_keepalive,
             send_buffer_bytes: proxy.send_buffer_bytes,
@@ -123,10 +140,26 @@ impl Exchange {
 
     /// The connection stands; with TLS its handshake is only about to begin.
     pub(super) fn connected(&mut self, link: &mut Link, ctx: &mut Context) {
+        self.queue_proxy_header(ctx);
         if self.begin_handshake(link, ctx) {
             return;
         }
         self.ready(ctx);
+    }
+
+    /// `proxy_protocol`: says who the client is, in front of everything else. In front of TLS it goes out at once.
+    fn queue_proxy_header(&mut self, ctx: &mut Context) {
+        let generation = Rc::clone(&self.generation);
+        let Some(proxy) = self.proxy_settings(&generation) else { return };
+        let Some(version) = proxy.proxy_protocol else { return };
+        let peer = &self.facts.conn.peer;
+        let header = proxy_header::write(version, Some((&peer.client, &peer.local)));
+        if let Some(conn) = self.proxy.conn.as_mut() {
+            conn.link.queue(Chunk::from_vec(header));
+            if proxy.tls.is_some() {
+                conn.link.flush(ctx);
+            }
+        }
     }
 
     /// The request may be written.
@@ -137,6 +170,9 @@ impl Exchange {
         let now = ctx.now.instant;
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.connect_us = Some(now.as_micros() - attempt.started.as_micros());
+        }
+        if self.version() == ProxyHttpVersion::Http2 && !self.is_on_stream() {
+            self.follow_protocol(ctx);
         }
         self.begin_request(ctx);
     }
@@ -192,9 +228,12 @@ impl Exchange {
         self.proxy.request_ended = false;
         let Some(mut conn) = self.proxy.conn.take() else { return };
         match seat {
-            Some(seat) if reusable && !ctx.draining => keep(conn, &seat, ctx),
+            Some(seat) if reusable && !conn.exclusive && !ctx.draining && conn.link.leg().is_none() => {
+                keep(conn, &seat, ctx);
+            }
             _ => {
                 ctx.conns.remove(conn.link.id.0);
+                ctx.streams -= usize::from(conn.link.leg().is_some());
                 conn.link.close(CloseHow::Graceful, ctx);
             }
         }
@@ -238,6 +277,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Driven
         | Conn::Stream { .. }
         | Conn::Working { .. }
+        | Conn::Trunk(_)
         | Conn::Sub { .. }
         | Conn::NameServer(_)
         | Conn::Probe(_)
@@ -275,7 +315,9 @@ pub(crate) fn retire(group: &RefCell<Group>, ctx: &mut Context) {
 
 /// Closes a connection that waits in no pool any more.
 pub(crate) fn close_idle(id: ConnId, ctx: &mut Context) {
-    if let Some(Conn::Idle(mut conn)) = ctx.conns.remove(id.0) {
+    if matches!(ctx.conns.get(id.0), Some(Conn::Trunk(_))) {
+        trunk::retire(id, ctx);
+    } else if let Some(Conn::Idle(mut conn)) = ctx.conns.remove(id.0) {
         conn.link.close(CloseHow::Graceful, ctx);
     }
 }

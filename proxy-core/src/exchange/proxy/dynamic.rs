@@ -35,6 +35,8 @@ use crate::timer::Reason;
 use crate::upstream::names::{Answer, Asked, SharedGroup};
 
 const HTTP_SCHEME: &[u8] = b"http://";
+const GRPC_SCHEME: &[u8] = b"grpc://";
+const GRPCS_SCHEME: &[u8] = b"grpcs://";
 const HTTPS_SCHEME: &[u8] = b"https://";
 
 /// An exchange's place among those who wait for a name.
@@ -52,11 +54,12 @@ impl Exchange {
     /// Evaluates the URL, if it holds variables. Returns whether the exchange goes on.
     pub(super) fn evaluate_target(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&self.generation);
-        let Some(Proxy { target: Target::Dynamic(url), .. }) = self.proxy_settings(&generation) else {
+        let Some(Proxy { target: Target::Dynamic(url), is_grpc, .. }) = self.proxy_settings(&generation)
+        else {
             return true;
         };
         let url = self.evaluate(url, &generation, ctx);
-        match parse(&url) {
+        match if *is_grpc { parse_grpc(&url) } else { parse(&url) } {
             Ok((endpoint, uri, tls)) => {
                 let default_port = default_port(tls);
                 let (host, port) = endpoint.proxy_host_and_port(default_port);
@@ -292,6 +295,24 @@ fn parse(url: &[u8]) -> Result<(Endpoint, Box<[u8]>, bool), String> {
 /// The port of a URL without one.
 const fn default_port(tls: bool) -> u16 {
     if tls { HTTPS_PORT } else { HTTP_PORT }
+}
+
+/// As [`parse`], for `grpc_pass`: there need not be a scheme, and there must not be a URI.
+///
+/// # Errors
+/// nginx's words for the error log.
+fn parse_grpc(url: &[u8]) -> Result<(Endpoint, Box<[u8]>, bool), String> {
+    let schemes = [(GRPC_SCHEME, false), (GRPCS_SCHEME, true)];
+    let (rest, tls) = schemes
+        .into_iter()
+        .find_map(|(scheme, tls)| {
+            let (start, rest) = url.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some((rest, tls))
+        })
+        .unwrap_or((url, false));
+    let refused = |error: &str| format!("{error} in upstream \"{}\"", String::from_utf8_lossy(rest));
+    let (endpoint, at) = Endpoint::split(rest).map_err(refused)?;
+    if at < rest.len() { Err(refused("invalid host")) } else { Ok((endpoint, Box::default(), tls)) }
 }
 
 fn boxed(text: String) -> Box<[u8]> {

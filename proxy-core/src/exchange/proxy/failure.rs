@@ -22,7 +22,11 @@ impl Exchange {
         if error != UpstreamError::Handshake {
             self.log_failure(error, ctx);
         }
-        let dead_in_pool = self.is_reused() && was_dead(error) && !self.head_sent;
+        let unlucky = (self.is_reused() && was_dead(error)) || error.is_unprocessed();
+        let dead_in_pool = unlucky && !self.head_sent && self.proxy.forgiven < FORGIVEN_MAX;
+        if error.is_unprocessed() {
+            self.proxy.request_sent = false;
+        }
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.status.get_or_insert(error.status());
         }
@@ -34,6 +38,7 @@ impl Exchange {
             return;
         }
         if dead_in_pool {
+            self.proxy.forgiven += 1;
             self.proxy.tries = self.proxy.tries.saturating_sub(1);
             self.let_server_be_tried_again();
         } else {
@@ -42,7 +47,8 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         let proxy = self.proxy_settings(&generation);
         let may_retry = proxy.is_some_and(|proxy| {
-            self.may_retry(proxy.next_upstream.covers(error), &proxy.next_upstream, ctx)
+            let next = &proxy.next_upstream;
+            self.may_retry(next.covers(error), error.is_unprocessed(), next, ctx)
         });
         self.end_attempt(if dead_in_pool { Outcome::Neutral } else { Outcome::Failure }, false, ctx);
         if may_retry {
@@ -75,7 +81,7 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         let Some(proxy) = self.proxy_settings(&generation) else { return false };
         let next = &proxy.next_upstream;
-        if !next.statuses.contains(&status) || !self.may_retry(true, next, ctx) {
+        if !next.statuses.contains(&status) || !self.may_retry(true, false, next, ctx) {
             return false;
         }
         let forgiving = matches!(status.0, 403 | 404);
@@ -87,13 +93,13 @@ impl Exchange {
 
     /// Whether the request may go to another server: something is left to be tried, the condition is one that was named, all of
     /// the request is at hand, a second request does no harm, and the group can bear it.
-    fn may_retry(&mut self, covered: bool, next: &NextUpstream, ctx: &Context) -> bool {
+    fn may_retry(&mut self, covered: bool, unprocessed: bool, next: &NextUpstream, ctx: &Context) -> bool {
         let total = next.timeout_total;
         let late = self.proxy.began.is_some_and(|began| !total.is_zero() && ctx.now.instant >= began + total);
         // What is on its way to the kernel may be on its way to the server.
         let sending = self.proxy.conn.as_ref().is_some_and(|conn| conn.link.is_sending());
         let sent = self.proxy.request_sent || sending && self.proxy.phase != Phase::Handshaking;
-        let safe = next.non_idempotent || !sent || self.facts.head.method().is_idempotent();
+        let safe = next.non_idempotent || unprocessed || !sent || self.facts.head.method().is_idempotent();
         let left = self.proxy.tries < self.proxy.tries_max;
         if !(covered && left && !late && safe) || self.proxy.body_gone {
             return false;
@@ -132,10 +138,20 @@ impl NextUpstream {
             UpstreamError::InvalidHeader
             | UpstreamError::HeaderTooBig
             | UpstreamError::InvalidFraming
-            | UpstreamError::Unasked => self.invalid_header,
+            | UpstreamError::Unasked
+            | UpstreamError::Rejected(_)
+            | UpstreamError::Violation(_)
+            | UpstreamError::ShortBody
+            | UpstreamError::LongBody
+            | UpstreamError::InvalidTrailer => self.invalid_header,
+            UpstreamError::Refused | UpstreamError::GoneAway(_) => self.error || self.invalid_header,
         }
     }
 }
+
+/// How often a request is sent again without a try being used up: connections that were dead in their pool, streams that
+/// were refused.
+const FORGIVEN_MAX: u32 = 64;
 
 /// Errors that a connection shows when its other end had closed it while it waited.
 const fn was_dead(error: UpstreamError) -> bool {

@@ -14,6 +14,7 @@
 //! - [`secure`]: TLS on that connection.
 //! - [`request`]: the head that it gets.
 //! - [`reply`]: what it answers; [`intake`]: how fast that is read.
+//! - [`stream`]: what is different where the upstream speaks HTTP/2.
 //! - [`budget`]: how many requests may be at a second server.
 //! - [`watch`]: what the group learns from that.
 //! - [`failure`]: whose fault it was, and whether another server is asked.
@@ -29,6 +30,7 @@ mod ranges;
 mod reply;
 pub(crate) mod request;
 mod secure;
+mod stream;
 mod watch;
 
 use alloc::boxed::Box;
@@ -41,7 +43,7 @@ use super::context::Context;
 use super::request_body::Mode;
 use super::{Exchange, Stage};
 use crate::command::{Completion, ConnId, IoError, Room};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, ProxyHttpVersion};
 use crate::conn::link::Ended;
 use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
@@ -70,6 +72,10 @@ pub(crate) struct ProxyRun {
     tries: u32,
     /// How many tries there may be: settled with the first.
     tries_max: u32,
+    /// Tries that were not counted.
+    forgiven: u32,
+    /// The version that the present attempt speaks.
+    version: Option<ProxyHttpVersion>,
     /// What `sticky` found in the request: a server's name, or a session's.
     session: Vec<u8>,
     /// The cookie that `sticky` sets: a whole line, or nothing.
@@ -175,6 +181,7 @@ impl Exchange {
         }
         if self.stage == Stage::Proxy {
             self.pump_request(link, ctx);
+            self.note_carried();
         }
         if self.stage == Stage::Proxy {
             self.pump_reply(link, ctx);
@@ -220,7 +227,10 @@ impl Exchange {
                     conn.link.queue(chunk);
                 }
                 spill.want_read(ctx);
-                self.proxy.request_ended = spill.unread() == 0;
+                if spill.unread() == 0 {
+                    conn.queue_body_end(self.proxy.framing, ctx);
+                    self.proxy.request_ended = true;
+                }
             }
         }
         conn.link.flush(ctx);
@@ -233,6 +243,8 @@ impl Exchange {
         let paused = self.proxy.intake.as_ref().and_then(|intake| intake.paused_until(ctx.now.instant));
         let files = self.proxy.room.as_ref().is_some_and(|room| room.file_bytes_max > 0);
         let starved = !self.reply_has_room(link);
+        // Once there is a reply, its silence counts, whatever the client still has to say.
+        let streams_both = self.proxy.phase == Phase::Body && self.is_on_stream();
         if let Some(conn) = self.proxy.conn.as_mut() {
             match self.proxy.phase {
                 Phase::Connecting | Phase::Handshaking => {}
@@ -242,7 +254,7 @@ impl Exchange {
                 Phase::Body if let Some(at) = paused => {
                     conn.link.set_deadline_at(at, Reason::RateLimit, ctx);
                 }
-                Phase::Exchanging | Phase::Body if self.proxy.request_ended && !starved => {
+                Phase::Exchanging | Phase::Body if (self.proxy.request_ended || streams_both) && !starved => {
                     conn.link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
                 }
                 // A client that keeps up needs no file; one that does not shall not hold the upstream for long.

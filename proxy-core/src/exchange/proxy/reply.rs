@@ -16,7 +16,7 @@ use crate::exchange::reply_body::{ReplyFraming, Room};
 use crate::exchange::request_body::Mode;
 use crate::exchange::{Carried, Exchange, Stage};
 use crate::filter;
-use crate::h1::body::{BodyDecoder, Decoded};
+use crate::h1::body::Decoded;
 use crate::h1::{Parsed, ResponseLimits, parse_response};
 use crate::http::date::parse as parse_date;
 use crate::http::framing::{ResponseMeta, response_framing};
@@ -100,6 +100,9 @@ impl Exchange {
         &mut self,
         ctx: &mut Context,
     ) -> Result<Option<(ResponseHead, ResponseMeta)>, UpstreamError> {
+        if self.is_on_stream() {
+            return self.read_stream_head(ctx);
+        }
         let generation = Rc::clone(&self.generation);
         let total_bytes_max =
             self.proxy_settings(&generation).map_or(0, |proxy| proxy.buffering.head_bytes_max);
@@ -117,19 +120,23 @@ impl Exchange {
                 conn.link.put_back(bytes);
                 let method = self.method_sent();
                 let meta = response_framing(&head, method)?;
-                if let Some(attempt) = self.facts.tries.last_mut() {
-                    attempt.status = head.status;
-                    attempt.bytes_received += len as u64;
-                    let now = ctx.now.instant.as_micros();
-                    attempt.header_us.get_or_insert(now - attempt.started.as_micros());
-                }
+                self.note_head_bytes(&head, len, ctx);
                 Ok(Some((head, meta)))
             }
         }
     }
 
+    pub(super) fn note_head_bytes(&mut self, head: &ResponseHead, len: usize, ctx: &Context) {
+        if let Some(attempt) = self.facts.tries.last_mut() {
+            attempt.status = head.status;
+            attempt.bytes_received += len as u64;
+            let now = ctx.now.instant.as_micros();
+            attempt.header_us.get_or_insert(now - attempt.started.as_micros());
+        }
+    }
+
     /// The method that the upstream saw: it decides whether the reply has a body.
-    fn method_sent(&self) -> Method {
+    pub(super) fn method_sent(&self) -> Method {
         if self.is_converted() {
             return Method::Get;
         }
@@ -195,7 +202,7 @@ impl Exchange {
         self.proxy.room = Some(reply_room(buffered, proxy));
         self.facts.reply.status = self.error_status.unwrap_or(status);
         if let Some(conn) = self.proxy.conn.as_mut() {
-            conn.decoder = BodyDecoder::new(meta.framing);
+            conn.expect_body(&meta);
             conn.keep_alive = meta.keep_alive;
         }
         let unbuffered = self.proxy.room.as_ref().is_some_and(|room| room.unbuffered);
@@ -248,7 +255,7 @@ impl Exchange {
 
     /// Decodes what came with the head, so that a small body leaves in the head's buffer.
     fn take_body_at_hand(&mut self, link: &mut Link, ctx: &mut Context) {
-        if let Err(error) = self.decode_body(link, ctx) {
+        if let Err(error) = self.decode_at_hand(link, ctx) {
             self.send_head(link, ctx);
             return self.attempt_failed(error, link, ctx);
         }
@@ -293,7 +300,10 @@ impl Exchange {
                 self.end_of_reply(ctx);
             }
             Some(None) => self.attempt_failed(UpstreamError::ClosedInBody, link, ctx),
-            Some(Some(error)) => self.attempt_failed(UpstreamError::Recv(error), link, ctx),
+            Some(Some(error)) => {
+                let error = conn.link.leg_error().unwrap_or(UpstreamError::Recv(error));
+                self.attempt_failed(error, link, ctx);
+            }
             None if self.is_paced(ctx) => {}
             None => {
                 if self.reply_has_room(link)
@@ -312,7 +322,7 @@ impl Exchange {
             && self.filters.as_ref().is_none_or(|run| run.has_room())
     }
 
-    fn decode_body(&mut self, link: &Link, ctx: &mut Context) -> Result<(), UpstreamError> {
+    pub(super) fn decode_body(&mut self, link: &Link, ctx: &mut Context) -> Result<(), UpstreamError> {
         if self.proxy.intake.is_none() {
             return self.decode_input(link, ctx);
         }
@@ -342,6 +352,7 @@ impl Exchange {
             match decoded {
                 Decoded::NeedMore => {}
                 Decoded::Data(data) => {
+                    conn.count_body(data.len())?;
                     if let Some(attempt) = self.facts.tries.last_mut() {
                         attempt.response_length += data.len() as u64;
                     }
@@ -358,6 +369,10 @@ impl Exchange {
                     trailers = Some(self.facts.upstream_trailers.clone());
                 }
             }
+        }
+        if let Some(lines) = conn.end_of_stream()? {
+            self.facts.upstream_trailers = if pass_trailers { lines } else { Chunk::empty() };
+            trailers = Some(self.facts.upstream_trailers.clone());
         }
         if let Some(trailers) = trailers {
             self.end_body(trailers, ctx);
@@ -380,9 +395,8 @@ impl Exchange {
     /// Whether the connection may serve another request now that all of the reply was read.
     pub(crate) fn is_reusable(&self) -> bool {
         let generation = Rc::clone(&self.generation);
-        let may_keep = self
-            .proxy_settings(&generation)
-            .is_some_and(|proxy| proxy.http_version == ProxyHttpVersion::Http11 && proxy.bind.is_none());
+        let may_keep = self.proxy_settings(&generation).is_some_and(|proxy| proxy.bind.is_none());
+        let may_keep = may_keep && self.version() == ProxyHttpVersion::Http11;
         let request_ended = self.proxy.request_ended;
         self.proxy.conn.as_ref().is_some_and(|conn| {
             conn.keep_alive
@@ -489,7 +503,7 @@ impl Exchange {
         self.facts.upstream_head = Some(head.clone());
         self.end_attempt(Outcome::Success, false, ctx);
         if self.method != Method::Head {
-            self.method = Method::Get;
+            self.become_get();
         }
         self.drop_request_body(ctx);
         match target.split_first() {

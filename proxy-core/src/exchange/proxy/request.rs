@@ -27,12 +27,19 @@ impl Exchange {
             Some(body) => BodyFraming::Length(body.len() as u64),
             None => self.upstream_framing(proxy),
         };
+        if self.proxy.framing == BodyFraming::Chunked && self.version() == ProxyHttpVersion::Http2 {
+            // The end of the stream says where the body ends.
+            self.proxy.framing = BodyFraming::UntilClose;
+        }
         debug_assert!(ctx.scratch.is_empty());
         let mut out = core::mem::take(&mut ctx.scratch);
         self.write_request_line(&mut out, proxy, &generation, ctx);
         write_set_headers(self.set_headers(proxy), &self.facts, &ctx.env(&generation), &mut out);
         self.write_upgrade(&mut out, proxy);
         self.write_framing(&mut out);
+        if proxy.is_grpc {
+            self.write_te(&mut out, proxy);
+        }
         if proxy.pass_request_headers {
             self.write_client_fields(&mut out, proxy);
         }
@@ -66,9 +73,10 @@ impl Exchange {
             escape_blanks(&raw, out);
         }
         out.push(b' ');
-        out.extend_from_slice(match proxy.http_version {
+        out.extend_from_slice(match self.version() {
             ProxyHttpVersion::Http10 => b"HTTP/1.0\r\n",
             ProxyHttpVersion::Http11 => b"HTTP/1.1\r\n",
+            ProxyHttpVersion::Http2 => b"HTTP/2.0\r\n",
         });
     }
 
@@ -111,7 +119,7 @@ impl Exchange {
 
     /// A handshake is forwarded where the location says nothing about Upgrade; what it does say was written already.
     fn write_upgrade(&mut self, out: &mut Vec<u8>, proxy: &Proxy) {
-        self.proxy.upgrade_asked = self.meta.upgrade && proxy.http_version == ProxyHttpVersion::Http11;
+        self.proxy.upgrade_asked = self.meta.upgrade && self.version() == ProxyHttpVersion::Http11;
         if self.proxy.upgrade_asked && proxy.upgrade == UpgradePolicy::Forward {
             let protocol = self.facts.head.value(HeaderId::Upgrade).unwrap_or_default();
             encode::field(out, b"Upgrade", protocol);
@@ -120,6 +128,18 @@ impl Exchange {
             && !proxy.set_headers.names.contains_id(HeaderId::Connection)
         {
             out.extend_from_slice(b"Connection: close\r\n");
+        }
+    }
+
+    /// gRPC asks for trailers, and some servers insist: what the client says of that is passed on, and no more.
+    fn write_te(&self, out: &mut Vec<u8>, proxy: &Proxy) {
+        let head = &self.facts.head;
+        let named = head.fields.iter().filter(|field| field.id == HeaderId::Te).any(|field| {
+            let mut parts = field.value.of(&head.bytes).split(|byte| matches!(byte, b',' | b';'));
+            parts.any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        });
+        if named && !proxy.set_headers.names.contains_id(HeaderId::Te) {
+            out.extend_from_slice(b"TE: trailers\r\n");
         }
     }
 
@@ -135,6 +155,7 @@ impl Exchange {
                 HeaderId::ContentLength | HeaderId::Expect | HeaderId::Host | HeaderId::TransferEncoding
             );
             if ours
+                || (proxy.is_grpc && field.id == HeaderId::Te)
                 || set_headers.names.contains(field.id, field.name.of(bytes))
                 || self.meta.connection.drops(bytes, field)
             {
@@ -151,31 +172,36 @@ impl Exchange {
         if let Some(body) = own_body {
             let head = ctx.take_scratch();
             let Some(conn) = self.proxy.conn.as_mut() else { return };
-            conn.link.queue(head);
+            conn.link.queue_head(head);
             if !body.is_empty() {
                 conn.link.queue(Chunk::from_vec(body));
             }
+            conn.queue_body_end(self.proxy.framing, ctx);
             self.proxy.request_ended = true;
             return;
         }
         let passes = proxy.pass_request_body && self.body.mode() == Mode::Buffer;
         let in_memory = passes && self.body.spill().is_none();
         let held = self.body.held();
-        if in_memory && held.len() <= COPY_BYTES_MAX {
+        let one_piece = held.len() <= COPY_BYTES_MAX && self.version() != ProxyHttpVersion::Http2;
+        if in_memory && one_piece {
             for chunk in held.chunks() {
                 ctx.scratch.extend_from_slice(chunk);
             }
         }
         let head = ctx.take_scratch();
         let Some(conn) = self.proxy.conn.as_mut() else { return };
-        conn.link.queue(head);
-        if in_memory && held.len() > COPY_BYTES_MAX {
+        conn.link.queue_head(head);
+        if in_memory && !one_piece {
             for chunk in held.chunks() {
                 conn.link.queue(chunk.clone());
             }
         }
         let nothing_to_send = matches!(self.proxy.framing, BodyFraming::None | BodyFraming::Length(0));
         self.proxy.request_ended = in_memory || nothing_to_send;
+        if self.proxy.request_ended {
+            conn.queue_body_end(self.proxy.framing, ctx);
+        }
     }
 }
 

@@ -8,25 +8,28 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::Phase;
-use crate::command::{Level, Room};
-use crate::config::{Proxy, ProxyTls};
+use crate::command::{Address, Level, Room};
+use crate::config::{Endpoint, Proxy, ProxyTls};
 use crate::conn::Link;
 use crate::conn::link::Ended;
 use crate::error::UpstreamError;
-use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
+use crate::exchange::vars::Env;
+use crate::exchange::{Exchange, Facts};
 use crate::http::Status;
-use crate::tls::Stage;
 use crate::tls::client::{Identity, Refusal, without_port};
 use crate::tls::session::Failure;
+use crate::tls::{Session, Stage};
 use crate::upstream::Outcome;
 
 impl Exchange {
     /// The TLS of this request's upstream; none for a plain one.
     fn upstream_tls<'p>(&self, proxy: &'p Proxy) -> Option<&'p ProxyTls> {
-        let tls = proxy.tls.as_deref()?;
+        let switches = self.version() != proxy.http_version;
+        let tls = if switches { proxy.upgrade_tls.as_deref()? } else { proxy.tls.as_deref()? };
         self.facts.dynamic_target.as_ref().is_none_or(|target| target.tls).then_some(tls)
     }
 
@@ -35,52 +38,33 @@ impl Exchange {
         &self,
         proxy: &Proxy,
         generation: &Generation,
-        ctx: &mut Context,
+        ctx: &Context,
     ) -> Option<Arc<Identity>> {
         let tls = self.upstream_tls(proxy)?;
-        if let Some(identity) = &tls.identity {
-            return Some(Arc::clone(identity));
-        }
-        let shown = tls.settings.computed.as_ref().map(|computed| {
-            let names = computed.names(&self.facts, &ctx.env(generation));
-            names.into_iter().next().map(|(chain, _)| chain).unwrap_or_default()
-        });
-        let name = match (&tls.settings.name, &self.proxy.endpoint, &proxy.proxy_host) {
-            (Some(name), ..) => without_port(&self.evaluate(name, generation, ctx)).to_vec(),
-            (None, Some(endpoint), _) => endpoint.tls_name().into(),
-            (None, None, host) => without_port(host).to_vec(),
-        };
-        Some(Arc::new(tls.settings.identity(&name, &shown.unwrap_or_default())))
+        let env = ctx.env(generation);
+        Some(tls.identity_for(proxy, self.proxy.endpoint.as_ref(), &self.facts, &env))
     }
 
     /// The connection stands: begins the handshake, if there is to be one.
     pub(super) fn begin_handshake(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&self.generation);
         let tls = self.proxy_settings(&generation).and_then(|proxy| self.upstream_tls(proxy));
-        let certificate = match tls.and_then(|tls| tls.settings.computed.as_ref()) {
-            None => Ok(None),
-            Some(computed) => {
-                let names = computed.names(&self.facts, &ctx.env(&generation));
-                computed.load(&names).map(|found| found.into_iter().next())
-            }
-        };
-        let certificate = match certificate {
-            Ok(certificate) => certificate,
-            Err(message) => {
-                self.log_error(Level::Error, &message, ctx);
-                self.end_attempt(Outcome::Neutral, false, ctx);
-                self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
-                return true;
-            }
-        };
         let Some(conn) = self.proxy.conn.as_mut() else { return false };
         let (Some(tls), Some(identity)) = (tls, &conn.identity) else { return false };
         let Some(address) = self.facts.tries.last().and_then(|attempt| attempt.address.as_ref()) else {
             return false;
         };
-        let session = tls.settings.connect(identity, address, certificate);
-        conn.link.connect_tls(session, ctx);
-        self.proxy.phase = Phase::Handshaking;
+        match tls.connect(identity, address, &self.facts, &ctx.env(&generation)) {
+            Ok(session) => {
+                conn.link.connect_tls(session, ctx);
+                self.proxy.phase = Phase::Handshaking;
+            }
+            Err(message) => {
+                self.log_error(Level::Error, &message, ctx);
+                self.end_attempt(Outcome::Neutral, false, ctx);
+                self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+            }
+        }
         true
     }
 
@@ -130,5 +114,52 @@ impl Exchange {
         let message = format!("{message} while SSL handshaking to upstream");
         self.log_error(level, &message, ctx);
         self.attempt_failed(UpstreamError::Handshake, link, ctx);
+    }
+}
+
+impl ProxyTls {
+    /// Under what a connection is made; `endpoint` is whom an evaluated URL names.
+    pub(crate) fn identity_for(
+        &self,
+        proxy: &Proxy,
+        endpoint: Option<&Endpoint>,
+        facts: &Facts,
+        env: &Env<'_>,
+    ) -> Arc<Identity> {
+        if let Some(identity) = &self.identity {
+            return Arc::clone(identity);
+        }
+        let shown = self.settings.computed.as_ref().map(|computed| {
+            let names = computed.names(facts, env);
+            names.into_iter().next().map(|(chain, _)| chain).unwrap_or_default()
+        });
+        let mut name = Vec::new();
+        match (&self.settings.name, endpoint) {
+            (Some(template), _) => template.write(facts, env, &mut name),
+            (None, Some(endpoint)) => name.extend_from_slice(endpoint.tls_name().as_bytes()),
+            (None, None) => name.extend_from_slice(&proxy.proxy_host),
+        }
+        // What an endpoint names has no port, and an IPv6 address has no brackets there.
+        let bare =
+            if self.settings.name.is_none() && endpoint.is_some() { &name } else { without_port(&name) };
+        Arc::new(self.settings.identity(bare, &shown.unwrap_or_default()))
+    }
+
+    /// Begins a handshake with the server at `address`.
+    ///
+    /// # Errors
+    /// What is wrong with a certificate of ours that variables name.
+    pub(crate) fn connect(
+        &self,
+        identity: &Identity,
+        address: &Address,
+        facts: &Facts,
+        env: &Env<'_>,
+    ) -> Result<Session, String> {
+        let certificate = match &self.settings.computed {
+            None => None,
+            Some(computed) => computed.load(&computed.names(facts, env))?.into_iter().next(),
+        };
+        Ok(self.settings.connect(identity, address, certificate))
     }
 }

@@ -10,6 +10,7 @@ use crate::buf::Chunk;
 use crate::config::{Map, MapId, MapValue};
 use crate::exchange::Facts;
 use crate::exchange::facts::Nested;
+use crate::route::Captures;
 use crate::trace::Step;
 
 impl Facts {
@@ -59,7 +60,12 @@ impl Facts {
     fn by_regex<'a>(&self, map: &'a Map, text: &[u8]) -> Option<&'a MapValue> {
         let matches = |(regex, _): &&'a (crate::route::Regex, MapValue)| {
             if !regex.has_groups() {
-                return regex.is_match(text);
+                let matched = regex.is_match(text);
+                if matched {
+                    // As in nginx, it leaves no captures behind, and takes away those that there were.
+                    self.captures.replace(Some(Captures::default()));
+                }
+                return matched;
             }
             let captures = regex.captures(&Chunk::from_vec(text.to_vec()));
             let matched = captures.is_some();

@@ -21,6 +21,7 @@ impl Facts {
             Variable::Args | Variable::QueryString => unless_empty(&self.args, out),
             Variable::IsArgs => always(if self.args.is_empty() { b"" } else { b"?" }, out),
             Variable::Request => unless_empty(head.line.of(&head.bytes), out),
+            Variable::RequestMethod if self.became_get => always(b"GET", out),
             Variable::RequestMethod => unless_empty(head.method_text.of(&head.bytes), out),
             Variable::Http2 => {
                 let over_tls = self.conn.tls.is_some();

@@ -7,12 +7,14 @@
 //!            └─► who is due ─► Probe ─► Finding ─► GroupState::note_check ─► due again after the interval
 //! ```
 //! - [`probe`]: one check of one server;
+//! - [`secure`]: TLS on its connection;
 //! - [`judge`]: what it thinks of the reply.
 //!
 //! Reference: nginx's ngx_http_upstream_hc_module (documentation).
 
 mod judge;
 pub(crate) mod probe;
+mod secure;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -198,7 +200,11 @@ fn log(probe: &Probe, finding: Finding, change: Option<Health>, ctx: &mut Contex
         of.push_str(&format!(", port {port}"));
     }
     if let Finding::Broken(error) = finding {
-        say(probe, Level::Error, &format!("{error}, {of}"), ctx);
+        let words = match &probe.refusal {
+            Some(words) => format!("{words} while {}", probe.doing()),
+            None => format!("{error}"),
+        };
+        say(probe, Level::Error, &format!("{words}, {of}"), ctx);
     }
     let doing = match finding {
         Finding::Passed(test) | Finding::Failed(test) => format!("{test}"),

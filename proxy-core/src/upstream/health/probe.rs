@@ -1,16 +1,18 @@
 //! One check of one server: a connection, a request with the settings of the location, and what is thought of the reply.
 //!
 //! ```text
-//! Connecting ─► Head ─► Body ─► judged ─► Kept ─ next check ─► Head
+//! Connecting (─► Handshaking) ─► Head ─► Body ─► judged ─► Kept ─ next check ─► Head
 //!     └──────────┴───────┴─ failed, or timed out
 //! ```
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::judge::{self, Test};
+use crate::access::proxy_header;
 use crate::buf::Chunk;
 use crate::command::{
     Address, CloseHow, Command, Completion, ConnId, ConnectOptions, ListenerId, Peer, Room,
@@ -44,9 +46,11 @@ pub(crate) struct Probe {
     pub(super) check: Arc<HealthCheck>,
     pub(super) group: Arc<GroupState>,
     pub(super) member: Member,
-    generation: Rc<Generation>,
-    facts: Facts,
-    phase: Phase,
+    pub(super) generation: Rc<Generation>,
+    pub(super) facts: Facts,
+    pub(super) phase: Phase,
+    /// What went wrong in the handshake.
+    pub(super) refusal: Option<String>,
     opened: Instant,
     /// Checks that this connection has served, the present one included.
     served: u32,
@@ -59,8 +63,9 @@ pub(crate) struct Probe {
 
 /// How far a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Connecting,
+    Handshaking,
     Head,
     Body,
     /// The connection waits for the next check.
@@ -105,6 +110,7 @@ impl Probe {
             generation: Rc::clone(&ctx.generation),
             facts: facts(check, &member.config.address, ctx),
             phase: Phase::Connecting,
+            refusal: None,
             opened: ctx.now.instant,
             served: 1,
             decoder: BodyDecoder::Ended,
@@ -140,8 +146,13 @@ impl Probe {
             Completion::Connect { result: Ok(_), .. } => match self.check.kind {
                 CheckKind::Tcp => return Some(Finding::Passed(Test::Connect)),
                 CheckKind::Http { .. } => {
-                    self.note_connected(ctx);
-                    self.send_request(ctx);
+                    if let Some(version) = self.check.proxy.proxy_protocol {
+                        self.link.queue(Chunk::from_vec(proxy_header::write(version, None)));
+                        self.link.flush(ctx);
+                    }
+                    if !self.begin_handshake(ctx) {
+                        self.begin_request(ctx);
+                    }
                 }
             },
             Completion::Recv { result, .. } => self.link.handle_recv(result, ctx),
@@ -164,6 +175,7 @@ impl Probe {
         Finding::Broken(match (self.phase, reason) {
             (Phase::Kept, _) => return Finding::Lapsed,
             (Phase::Connecting, _) => UpstreamError::ConnectTimeout,
+            (Phase::Handshaking, _) => UpstreamError::HandshakeTimeout,
             (Phase::Head | Phase::Body, Reason::UpstreamSend) => UpstreamError::SendTimeout,
             (Phase::Head | Phase::Body, _) => UpstreamError::RecvTimeout,
         })
@@ -173,6 +185,7 @@ impl Probe {
     pub(super) const fn doing(&self) -> &'static str {
         match self.phase {
             Phase::Connecting => "connecting to upstream",
+            Phase::Handshaking => "SSL handshaking to upstream",
             Phase::Head if self.link.unsent_bytes() > 0 => "sending request to upstream",
             Phase::Head => "reading response header from upstream",
             Phase::Body | Phase::Kept => "reading upstream",
@@ -212,11 +225,10 @@ impl Probe {
     fn advance(&mut self, ctx: &mut Context) -> Option<Finding> {
         let finding = match self.phase {
             Phase::Connecting => None,
+            Phase::Handshaking => return self.shake_hands(ctx),
             Phase::Head => self.read_head(ctx).unwrap_or_else(|error| Some(Finding::Broken(error))),
             Phase::Body => None,
-            // Whatever comes on a connection that waits means that it has ended.
-            Phase::Kept if self.link.is_receiving() => None,
-            Phase::Kept => return Some(Finding::Lapsed),
+            Phase::Kept => return self.overhear(ctx),
         };
         let finding = match (finding, self.phase) {
             (None, Phase::Body) => self.read_body(ctx),
@@ -226,6 +238,15 @@ impl Probe {
             self.wait(ctx);
         }
         finding
+    }
+
+    /// Whatever comes on a connection that waits means that it has ended, unless it is TLS's own business.
+    fn overhear(&mut self, ctx: &mut Context) -> Option<Finding> {
+        if self.link.has_input() || self.link.ended_early().is_some() {
+            return Some(Finding::Lapsed);
+        }
+        self.link.want_recv(Room::Small, ctx);
+        None
     }
 
     fn wait(&mut self, ctx: &mut Context) {
@@ -327,11 +348,13 @@ impl Probe {
         }
     }
 
-    fn note_connected(&mut self, ctx: &Context) {
+    /// The connection is ready.
+    pub(super) fn begin_request(&mut self, ctx: &mut Context) {
         let now = ctx.now.instant.as_micros();
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.connect_us = Some(now - attempt.started.as_micros());
         }
+        self.send_request(ctx);
     }
 
     /// The location's `proxy_set_header` with the variables as far as they have values; a Host in any case.
@@ -343,7 +366,8 @@ impl Probe {
         out.extend_from_slice(uri);
         out.extend_from_slice(match proxy.http_version {
             ProxyHttpVersion::Http10 => b" HTTP/1.0\r\n",
-            ProxyHttpVersion::Http11 => b" HTTP/1.1\r\n",
+            // Who speaks HTTP/2 without TLS is asked with HTTP/1.1 all the same: most servers take both.
+            ProxyHttpVersion::Http11 | ProxyHttpVersion::Http2 => b" HTTP/1.1\r\n",
         });
         let start = out.len();
         write_set_headers(&proxy.set_headers, &self.facts, &ctx.env(&self.generation), &mut out);
@@ -358,7 +382,7 @@ impl Probe {
             match (self.check.keepalive_time, proxy.http_version) {
                 (None, _) => out.extend_from_slice(b"Connection: close\r\n"),
                 (Some(_), ProxyHttpVersion::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-                (Some(_), ProxyHttpVersion::Http11) => {}
+                (Some(_), ProxyHttpVersion::Http11 | ProxyHttpVersion::Http2) => {}
             }
         }
         out.extend_from_slice(b"\r\n");

@@ -1,38 +1,10 @@
-//! GRPC, memcached and tunnel directives that nginx knows and ringgate does not implement.
+//! Memcached and tunnel directives that nginx knows and ringgate does not implement.
 
 use super::super::{Arity as A, Contexts as C, Entry};
 use super::{tunes, unsupported};
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    unsupported("grpc_pass", C::LOCATION.or(C::LOCATION_IF), A::ONE),
-    tunes("grpc_bind", C::HSL, A::ONE_TWO),
-    tunes("grpc_socket_keepalive", C::HSL, A::FLAG),
-    tunes("grpc_connect_timeout", C::HSL, A::ONE),
-    tunes("grpc_send_timeout", C::HSL, A::ONE),
-    tunes("grpc_intercept_errors", C::HSL, A::FLAG),
-    tunes("grpc_buffer_size", C::HSL, A::ONE),
-    tunes("grpc_read_timeout", C::HSL, A::ONE),
-    tunes("grpc_next_upstream", C::HSL, A::MORE1),
-    tunes("grpc_next_upstream_tries", C::HSL, A::ONE),
-    tunes("grpc_next_upstream_timeout", C::HSL, A::ONE),
-    tunes("grpc_set_header", C::HSL, A::TWO),
-    tunes("grpc_pass_header", C::HSL, A::ONE),
-    tunes("grpc_hide_header", C::HSL, A::ONE),
-    tunes("grpc_ignore_headers", C::HSL, A::MORE1),
-    tunes("grpc_ssl_session_reuse", C::HSL, A::FLAG),
-    tunes("grpc_ssl_protocols", C::HSL, A::MORE1),
-    tunes("grpc_ssl_ciphers", C::HSL, A::ONE),
-    tunes("grpc_ssl_name", C::HSL, A::ONE),
-    tunes("grpc_ssl_server_name", C::HSL, A::FLAG),
-    tunes("grpc_ssl_verify", C::HSL, A::FLAG),
-    tunes("grpc_ssl_verify_depth", C::HSL, A::ONE),
-    tunes("grpc_ssl_trusted_certificate", C::HSL, A::ONE),
-    tunes("grpc_ssl_crl", C::HSL, A::ONE),
-    tunes("grpc_ssl_certificate", C::HSL, A::ONE),
-    tunes("grpc_ssl_certificate_key", C::HSL, A::ONE),
-    tunes("grpc_ssl_password_file", C::HSL, A::ONE),
-    tunes("grpc_ssl_conf_command", C::HSL, A::TWO),
     unsupported("memcached_pass", C::LOCATION.or(C::LOCATION_IF), A::ONE),
     tunes("memcached_bind", C::HSL, A::ONE_TWO),
     tunes("memcached_socket_keepalive", C::HSL, A::FLAG),
@@ -44,7 +16,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("memcached_next_upstream_tries", C::HSL, A::ONE),
     tunes("memcached_next_upstream_timeout", C::HSL, A::ONE),
     tunes("memcached_gzip_flag", C::HSL, A::ONE),
-    tunes("grpc_ssl_certificate_cache", C::HSL, A::ONE_TO_THREE),
     unsupported("tunnel_pass", C::SERVER.or(C::LOCATION).or(C::LOCATION_IF), A::take(&[0, 1])),
     tunes("tunnel_bind", C::HSL, A::ONE_TWO),
     tunes("tunnel_socket_keepalive", C::HSL, A::FLAG),
