@@ -170,3 +170,67 @@ fn it_keeps_to_its_size() {
     assert_eq!(ask(&proxy, "/19").0, "HIT");
     assert_eq!(ask(&proxy, "/0").0, "MISS");
 }
+
+/// A generator good enough to choose keys and sizes: xorshift, seeded.
+fn next(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    usize::try_from(*state >> 33).unwrap()
+}
+
+/// Few keys, renewed all the time, in a cache that is too small for them, asked for by many at once, some of whom leave.
+#[test]
+fn nobody_gets_bytes_of_another_key_or_of_two_replies() {
+    const KEYS: usize = 12;
+    let serial = AtomicUsize::new(0);
+    let upstream = Upstream::start(move |request, stream| {
+        let number = serial.fetch_add(1, Ordering::Relaxed);
+        let target = request.line().split(' ').nth(1).unwrap().to_owned();
+        let mut state = number as u64 * 7919 + 1;
+        let size = if next(&mut state) % 3 == 0 { 150_000 } else { 20 };
+        let line = format!("{target} {number}\n");
+        let body = line.repeat(1 + next(&mut state) % size);
+        let age =
+            ["X-Accel-Expires: @1", "X-Accel-Expires: 60", "Cache-Control: no-store"][next(&mut state) % 3];
+        let announced = body.len() + usize::from(next(&mut state) % 8 == 0);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\n{age}\r\n\r\n");
+        let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
+        if announced == body.len() { Then::Keep } else { Then::Close }
+    });
+    let more = "proxy_cache_lock on; proxy_cache_lock_timeout 1s; proxy_cache_use_stale updating error; \
+                proxy_cache_background_update on; proxy_cache_bypass $arg_bypass;";
+    let conf = caching(upstream.port, "@DIR@/cache", "max_size=2m manager_sleep=1ms", more);
+    let proxy = Ringgate::start_with(&conf, "worker_processes 2;");
+    let port = proxy.port(0);
+    let askers = (1..=8_u64).map(|seed| {
+        thread::spawn(move || {
+            let mut state = seed * 0x9e37_79b9;
+            let mut whole = 0;
+            for _ in 0..150 {
+                let key = format!("/{}", next(&mut state) % KEYS);
+                let mut client = Client::connect(port);
+                client.send(format!("GET {key} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+                if next(&mut state) % 10 == 0 {
+                    continue;
+                }
+                let bytes = client.rest();
+                let text = String::from_utf8(bytes).unwrap();
+                let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+                let length: usize =
+                    crate::harness::client::field(head, "Content-Length").unwrap().parse().unwrap();
+                let line = body.split_inclusive('\n').next().unwrap_or_default();
+                assert!(line.starts_with(&format!("{key} ")) || !body.contains('\n'), "{key}: {line}");
+                assert!(body.split_inclusive('\n').all(|other| line.starts_with(other) || other == line));
+                let hit = head.contains("X-Cache: HIT");
+                assert!(!hit || body.len() == length, "a reply that was cut short was kept");
+                whole += usize::from(body.len() == length);
+            }
+            whole
+        })
+    });
+    let askers: Vec<_> = askers.collect();
+    let whole: usize = askers.into_iter().map(|asker| asker.join().unwrap()).sum();
+    assert!(whole > 400, "{whole}");
+    assert!(!proxy.read("error.log").contains("[alert]"));
+}

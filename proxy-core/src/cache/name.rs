@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_file_is_named_as_nginx_names_it() {
-        let batch = CacheBatch { files: 1, sleep: Millis(1), threshold: Millis(1) };
+        let batch = CacheBatch { files: 1, sleep: Millis(1) };
         let mut zone = CacheZone {
             name: "one".into(),
             path: b"/data/nginx/cache".as_slice().into(),

@@ -26,9 +26,9 @@ pub struct CacheZone {
     pub free_bytes_min: u64,
     /// `use_temp_path`
     pub use_temp_path: bool,
-    /// `manager_files`, `manager_sleep`, `manager_threshold`
+    /// `manager_files`, `manager_sleep`
     pub manager: CacheBatch,
-    /// `loader_files`, `loader_sleep`, `loader_threshold`
+    /// `loader_files`, `loader_sleep`
     pub loader: CacheBatch,
 }
 
@@ -39,8 +39,6 @@ pub struct CacheBatch {
     pub files: usize,
     /// Then it rests for so long.
     pub sleep: Millis,
-    /// And it rests after so long, too.
-    pub threshold: Millis,
 }
 
 impl CacheZone {

@@ -26,7 +26,7 @@ const LOCK_DEFAULT: Millis = Millis::from_secs(5);
 /// `inactive`
 const INACTIVE_DEFAULT: Millis = Millis::from_secs(600);
 /// `manager_…` and `loader_…`
-const BATCH_DEFAULT: CacheBatch = CacheBatch { files: 100, sleep: Millis(50), threshold: Millis(200) };
+const BATCH_DEFAULT: CacheBatch = CacheBatch { files: 100, sleep: Millis(50) };
 
 /// The zones of a configuration. A zone may be used before the line that defines it.
 #[derive(Debug, Default)]
@@ -259,6 +259,12 @@ pub fn cache_path(call: &mut Call<'_, '_>) -> Parsed<()> {
         let text = field.arg.text();
         let (name, value) = text.split_once('=').ok_or_else(|| bad(field, "parameter"))?;
         parameter(&mut zone, name, value, field)?;
+        if name.ends_with("_threshold") {
+            let text = format!(
+                "\"{name}\" of \"proxy_cache_path\" has no effect: what is done at once is bounded by the number of files"
+            );
+            call.notice(text);
+        }
     }
     if zone.name.is_empty() || zone.bytes == 0 {
         return Err(call.error("\"proxy_cache_path\" must have \"keys_zone\" parameter"));
@@ -305,10 +311,11 @@ fn parameter(zone: &mut CacheZone, name: &str, value: &str, field: Field<'_>) ->
         "min_free" => zone.free_bytes_min = offset(value).ok_or_else(wrong)?,
         "manager_files" => zone.manager.files = files()?,
         "manager_sleep" => zone.manager.sleep = pause()?,
-        "manager_threshold" => zone.manager.threshold = pause()?,
         "loader_files" => zone.loader.files = files()?,
         "loader_sleep" => zone.loader.sleep = pause()?,
-        "loader_threshold" => zone.loader.threshold = pause()?,
+        "manager_threshold" | "loader_threshold" => {
+            pause()?;
+        }
         _ => return Err(bad(field, "parameter")),
     }
     Ok(())

@@ -14,8 +14,9 @@ use crate::conn::Link;
 use crate::error::UpstreamError;
 use crate::exchange::context::{Context, Generation};
 use crate::exchange::{Exchange, Stage};
+use crate::h1::encode;
 use crate::http::date::parse as parse_date;
-use crate::http::{HeaderId, ResponseHead, ResponseMeta, Status};
+use crate::http::{HeaderId, ResponseHead, ResponseMeta, Status, Version};
 use crate::shared::cache::Wish;
 
 /// A temporary file's name ends in so many digits, as nginx's.
@@ -208,9 +209,11 @@ impl CacheRun {
             keeper::remove(&self.zone, &forgotten, ctx);
             self.seat = Some(entered?.1);
         }
-        let mut first = Vec::with_capacity(1024 + head.bytes.len());
-        entry.write(&self.key, head.bytes.len(), &mut first)?;
-        first.extend_from_slice(&head.bytes);
+        let made = (head.version == Version::Http2).then(|| http1_text(head));
+        let text = made.as_deref().unwrap_or(&head.bytes);
+        let mut first = Vec::with_capacity(1024 + text.len());
+        entry.write(&self.key, text.len(), &mut first)?;
+        first.extend_from_slice(text);
         let path = name::file(&self.zone, &self.hash);
         let temp = self.temp_file(&path, proxy, ctx);
         let seat = self.seat.take()?;
@@ -228,4 +231,17 @@ impl CacheRun {
         let suffix = alloc::format!(".{number:010}");
         [path, suffix.as_bytes()].concat().into()
     }
+}
+
+/// A head that came over HTTP/2, as files keep heads.
+fn http1_text(head: &ResponseHead) -> Vec<u8> {
+    let status = head.status.unwrap_or_default();
+    let mut text = Vec::with_capacity(head.bytes.len() + 64);
+    encode::status_line(&mut text, status, status.reason().as_bytes());
+    for field in &head.fields {
+        let (name, value) = head.pair(field);
+        encode::field(&mut text, name, value);
+    }
+    text.extend_from_slice(b"\r\n");
+    text
 }
