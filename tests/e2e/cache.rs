@@ -188,12 +188,12 @@ fn nobody_gets_bytes_of_another_key_or_of_two_replies() {
         let number = serial.fetch_add(1, Ordering::Relaxed);
         let target = request.line().split(' ').nth(1).unwrap().to_owned();
         let mut state = number as u64 * 7919 + 1;
-        let size = if next(&mut state) % 3 == 0 { 150_000 } else { 20 };
+        let size = if next(&mut state).is_multiple_of(3) { 150_000 } else { 20 };
         let line = format!("{target} {number}\n");
         let body = line.repeat(1 + next(&mut state) % size);
         let age =
             ["X-Accel-Expires: @1", "X-Accel-Expires: 60", "Cache-Control: no-store"][next(&mut state) % 3];
-        let announced = body.len() + usize::from(next(&mut state) % 8 == 0);
+        let announced = body.len() + usize::from(next(&mut state).is_multiple_of(8));
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\n{age}\r\n\r\n");
         let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
         if announced == body.len() { Then::Keep } else { Then::Close }
@@ -211,7 +211,7 @@ fn nobody_gets_bytes_of_another_key_or_of_two_replies() {
                 let key = format!("/{}", next(&mut state) % KEYS);
                 let mut client = Client::connect(port);
                 client.send(format!("GET {key} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
-                if next(&mut state) % 10 == 0 {
+                if next(&mut state).is_multiple_of(10) {
                     continue;
                 }
                 let bytes = client.rest();
