@@ -377,8 +377,6 @@ pub(crate) fn handle_completion(id: ConnId, completion: Completion, ctx: &mut Co
             | Completion::FreeSpace { .. }
             | Completion::Verify { .. }
             | Completion::ListDirectory { .. }
-            | Completion::RenameFile { .. }
-            | Completion::FreeSpace { .. }
             | Completion::Resolve { .. } => {}
         }
     });
