@@ -67,8 +67,8 @@ files! {
     proxy_ssl
     realip
     redirects
-    rewrite_corners
     refused
+    rewrite_corners
     routing
     scgi_uwsgi
     ssi

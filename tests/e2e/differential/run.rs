@@ -240,7 +240,10 @@ fn new_lines(
     let count = if bless { usize::MAX } else { expected.lines().count() };
     let deadline = Instant::now() + if bless { Duration::from_millis(500) } else { DEADLINE };
     loop {
-        let lines: Vec<String> = proxy.read(name)[since..].lines().filter_map(&normal).collect();
+        let text = proxy.read(name);
+        // The last line may still be on its way to the file.
+        let whole = text.rfind('\n').map_or("", |end| text.get(since..end).unwrap_or_default());
+        let lines: Vec<String> = whole.lines().filter_map(&normal).collect();
         if lines.len() >= count || Instant::now() > deadline {
             return lines.concat();
         }
