@@ -453,6 +453,11 @@ impl Lower<'_, '_> {
         let tls = match &content {
             Some(OwnContent::Pass(pass)) => {
                 let http2 = settings.proxy.http_version == Some(ProxyHttpVersion::Http2);
+                if http2 && settings.proxy.proxy_protocol.flatten().is_some() {
+                    // A connection that speaks for one client cannot be shared.
+                    let text = "\"proxy_protocol\" and \"proxy_http_version 2\" exclude each other";
+                    self.cx.diagnostics.push(Diagnostic::emerg(node.directive.name.span, text));
+                }
                 settings.proxy.tls.of_pass(pass, http2, self.cx)
             }
             Some(OwnContent::Grpc(pass)) => settings.grpc.tls.of_grpc(pass, self.cx),
