@@ -57,6 +57,8 @@ impl Exchange {
         let location = reply.location.as_deref();
         if let Some(location) = location.filter(|_| reply.location_is_made) {
             encode::field(out, b"Location", location);
+        } else if location.is_none() && !self.carried.location.is_empty() {
+            encode::field(out, b"Location", &self.carried.location);
         }
         if self.reply.framing() == ReplyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -300,7 +302,7 @@ impl Exchange {
             let name = field.name.of(bytes);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
                 || (field.id == HeaderId::Location && location_moved)
-                || (field.id == HeaderId::AcceptRanges && self.proxy.ranges.offered)
+                || (field.id == HeaderId::AcceptRanges && (self.proxy.ranges.offered || proxy.force_ranges))
                 || (field.id == HeaderId::Trailer && !proxy.pass_trailers)
                 || (self.proxy.ranges.not_modified
                     && matches!(field.id, HeaderId::ContentEncoding | HeaderId::AcceptRanges));
@@ -346,6 +348,25 @@ impl Exchange {
         } else {
             None
         }
+    }
+
+    /// What `expires` and `add_header` gave the reply before its range turned out to be none: nginx keeps it, and so do we.
+    pub(crate) fn fields_of_ok(
+        &mut self,
+        last_modified_s: Option<i64>,
+        core: &CoreSettings,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) -> Vec<u8> {
+        debug_assert!(ctx.scratch.is_empty());
+        if let Some(expiry) = self.expiry(core, Status::OK, || last_modified_s, generation, ctx) {
+            expiry.write_expires(&mut ctx.scratch);
+            expiry.write_cache_control(&mut ctx.scratch);
+        }
+        self.add_fields(Status::OK, core, generation, ctx);
+        let fields = ctx.scratch.clone();
+        ctx.scratch.clear();
+        fields
     }
 
     /// `add_header`
