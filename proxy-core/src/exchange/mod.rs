@@ -159,7 +159,9 @@ pub(crate) struct Carried {
     pub(crate) content_type: Chunk,
     /// The Location of a redirect whose page another location makes; empty for none.
     pub(crate) location: Vec<u8>,
-    /// Whole lines.
+    /// Whole lines about how long it is fresh: `expires` takes their place.
+    pub(crate) freshness: Vec<u8>,
+    /// Other whole lines.
     pub(crate) lines: Vec<u8>,
 }
 

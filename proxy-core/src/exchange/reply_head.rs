@@ -87,6 +87,8 @@ impl Exchange {
         if let Some(expiry) = expiry {
             expiry.write_expires(&mut ctx.scratch);
             expiry.write_cache_control(&mut ctx.scratch);
+        } else {
+            ctx.scratch.extend_from_slice(&self.carried.freshness);
         }
         self.add_fields(reply.status, core, generation, ctx);
         self.encoding_field(ctx);
@@ -143,9 +145,11 @@ impl Exchange {
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
         let product = self.product(core, generation, ctx);
         begin_proxied(status, reason, &head, proxy, &product, ctx);
-        if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !status.is_bodiless()) {
+        if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !not_modified) {
             let accel = head.value(HeaderId::XAccelCharset).filter(|_| !proxy.ignore_headers.accel_charset);
             self.pass_content_type(content_type, accel, core, generation, ctx);
+        } else if !self.carried.content_type.is_empty() {
+            encode::field(&mut ctx.scratch, b"Content-Type", &self.carried.content_type);
         }
         let out = &mut ctx.scratch;
         let length = meta.content_length.filter(|_| !self.plan.length_lost);
@@ -168,6 +172,7 @@ impl Exchange {
             self.connection_fields(status, core, ctx);
         }
         ctx.scratch.extend_from_slice(&self.proxy.cookie);
+        ctx.scratch.extend_from_slice(&self.carried.freshness);
         ctx.scratch.extend_from_slice(&self.carried.lines);
         ctx.scratch.extend_from_slice(&self.challenge);
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
@@ -410,7 +415,8 @@ fn begin_head(status: Status, reason: &[u8], product: &[u8], ctx: &mut Context) 
     date_field(ctx);
 }
 
-/// Where the location passes the upstream's Server or Date on, ours is not sent.
+/// Where the location passes the upstream's Server or Date on, ours is not sent, even if the upstream sends none; a
+/// program behind a gateway need not send them.
 fn begin_proxied(
     status: Status,
     reason: &[u8],
@@ -421,7 +427,8 @@ fn begin_proxied(
 ) {
     debug_assert!(ctx.scratch.is_empty());
     encode::status_line(&mut ctx.scratch, status, reason);
-    let passes = |id| !proxy.hide_headers.contains_id(id) && head.value(id).is_some();
+    let passes =
+        |id| !proxy.hide_headers.contains_id(id) && (proxy.gateway.is_none() || head.value(id).is_some());
     if !passes(HeaderId::Server) {
         server_field(product, &mut ctx.scratch);
     }
