@@ -63,8 +63,8 @@ pub use mirror::Mirrors;
 pub use process::{ErrorLogFile, LogSink, Process, Syslog, WorkerCount};
 pub use proxy::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Target,
-    TargetUri, UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Store,
+    Target, TargetUri, UpgradePolicy,
 };
 pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};

@@ -74,6 +74,7 @@ files! {
     ssi
     static_corners
     status
+    store
     subrequests
     timeouts
     upgrade

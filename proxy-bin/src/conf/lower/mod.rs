@@ -39,6 +39,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod server;
 pub mod split_clients;
+pub mod store;
 pub mod syslog;
 pub mod template;
 pub mod tls;
