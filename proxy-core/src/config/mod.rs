@@ -78,7 +78,9 @@ pub use upstream::{
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;
 pub use variable::{Variable, VariableName};
-pub use vetting::{Geo, HostMask, Referers, SecureLink, SplitClients, Vetting};
+pub use vetting::{
+    BrowserFamily, Browsers, CookieLife, Geo, HostMask, Referers, SecureLink, SplitClients, UserId, Vetting,
+};
 
 macro_rules! index {
     ($($(#[$doc:meta])* $name:ident;)*) => {

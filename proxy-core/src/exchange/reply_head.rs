@@ -80,6 +80,7 @@ impl Exchange {
             ctx.scratch.extend_from_slice(&self.carried.freshness);
         }
         self.add_fields(reply.status, core, generation, ctx);
+        self.user_id_fields(generation, ctx);
         self.encoding_field(ctx);
         ctx.scratch.extend_from_slice(&reply.late_fields);
         ctx.scratch.extend_from_slice(b"\r\n");
@@ -186,6 +187,7 @@ impl Exchange {
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);
+        self.user_id_fields(generation, ctx);
         self.encoding_field(ctx);
         self.proxy.ranges.write(&mut ctx.scratch);
         ctx.scratch.extend_from_slice(b"\r\n");

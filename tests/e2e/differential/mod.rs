@@ -81,6 +81,7 @@ files! {
     upstreams
     uri
     vetting
+    visitors
 }
 
 fn directory() -> PathBuf {

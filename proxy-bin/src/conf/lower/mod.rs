@@ -48,6 +48,7 @@ pub mod upstream;
 pub mod upstream_tls;
 pub mod variables;
 pub mod vetting;
+pub mod visitor;
 
 use proxy_core::command::Level as LogLevel;
 use proxy_core::config::{Config, LogSink};
