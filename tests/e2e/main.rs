@@ -24,5 +24,6 @@ mod programs;
 mod proxy_header;
 mod sinks;
 mod streams;
+mod takeover;
 mod tls;
 mod tls_out;
