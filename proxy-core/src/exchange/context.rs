@@ -97,7 +97,9 @@ pub(crate) struct Context {
     pub(crate) wakes: VecDeque<ConnId>,
     /// The links of exchanges to whose stream to an upstream something happened: driven before the turn ends.
     pub(crate) stirred: VecDeque<ConnId>,
-    /// HTTP/2 connections to upstreams that have something to send: settled before the turn ends.
+    /// Clients' HTTP/2 connections on which something happened: driven when all inputs of a turn are in.
+    pub(crate) dirty_clients: VecDeque<ConnId>,
+    /// HTTP/2 connections to upstreams that have something to send: settled when all inputs of a turn are in.
     pub(crate) dirty_trunks: VecDeque<ConnId>,
     /// Clients that are connected.
     pub(crate) clients: usize,
@@ -301,6 +303,7 @@ impl Context {
             spare: Vec::new(),
             wakes: VecDeque::new(),
             stirred: VecDeque::new(),
+            dirty_clients: VecDeque::new(),
             dirty_trunks: VecDeque::new(),
             clients: 0,
             streams: 0,
