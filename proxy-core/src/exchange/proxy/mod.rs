@@ -307,7 +307,13 @@ impl Exchange {
                 Ok(_) => self.connected(link, ctx),
                 Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
             },
-            Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),
+            Completion::Recv { result, .. } => {
+                let before = conn.link.received_bytes();
+                conn.link.handle_recv(result, ctx);
+                if let Some(attempt) = self.facts.tries.last_mut() {
+                    attempt.bytes_received += conn.link.received_bytes() - before;
+                }
+            }
             Completion::Send { chain, result, .. } => {
                 let before = conn.link.sent_bytes();
                 let taken = result.unwrap_or(0);
