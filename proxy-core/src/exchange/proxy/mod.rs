@@ -366,6 +366,7 @@ impl Exchange {
             | Reason::UpstreamQueue
             | Reason::NameServer
             | Reason::HealthCheck
+            | Reason::Staple
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);
