@@ -20,6 +20,7 @@ mod h2_out;
 mod harness;
 mod health;
 mod names;
+mod ocsp;
 mod process;
 mod programs;
 mod proxy_header;
