@@ -74,11 +74,7 @@ impl Exchange {
         ctx.scratch.extend_from_slice(&self.carried.lines);
         ctx.scratch.extend_from_slice(&self.challenge);
         if !reply.etag.is_empty() && !core.replaces(HeaderId::Etag, reply.status) {
-            match self.plan.treat(HeaderId::Etag, &reply.etag) {
-                Treat::Drop => {}
-                Treat::Pass => encode::field(&mut ctx.scratch, b"ETag", &reply.etag),
-                Treat::Replace(etag) => encode::field(&mut ctx.scratch, b"ETag", &etag),
-            }
+            self.etag_field(&reply.etag, &mut ctx.scratch);
         }
         if reply.gzip && self.plan.encoding != Encoding::Drop {
             ctx.scratch.extend_from_slice(b"Content-Encoding: gzip\r\n");
@@ -94,6 +90,14 @@ impl Exchange {
         self.encoding_field(ctx);
         ctx.scratch.extend_from_slice(&reply.late_fields);
         ctx.scratch.extend_from_slice(b"\r\n");
+    }
+
+    fn etag_field(&self, etag: &[u8], out: &mut Vec<u8>) {
+        match self.plan.treat(HeaderId::Etag, etag) {
+            Treat::Drop => {}
+            Treat::Pass => encode::field(out, b"ETag", etag),
+            Treat::Replace(etag) => encode::field(out, b"ETag", &etag),
+        }
     }
 
     /// What the Server field and the pages say of us.
