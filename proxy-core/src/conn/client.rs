@@ -441,6 +441,7 @@ impl ClientConn {
             | Reason::RateLimit
             | Reason::NameServer
             | Reason::HealthCheck
+            | Reason::Staple
             | Reason::UpstreamConnect
             | Reason::UpstreamSend
             | Reason::UpstreamRead

@@ -374,7 +374,8 @@ impl Exchange {
         let Some(core) = self.core(&generation) else { return false };
         let before = link.inbox().len();
         let pumped = self.body.pump(link, &core.client_body, ctx);
-        if self.body.mode() != Mode::Discard {
+        // A stream counts its frames itself.
+        if self.body.mode() != Mode::Discard && !link.is_stream() {
             self.facts.request_length += (before - link.inbox().len()) as u64;
         }
         match pumped {

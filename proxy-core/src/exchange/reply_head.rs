@@ -63,11 +63,7 @@ impl Exchange {
         ctx.scratch.extend_from_slice(&self.carried.lines);
         ctx.scratch.extend_from_slice(&self.challenge);
         if !reply.etag.is_empty() && !core.replaces(HeaderId::Etag, reply.status) {
-            match self.plan.treat(HeaderId::Etag, &reply.etag) {
-                Treat::Drop => {}
-                Treat::Pass => encode::field(&mut ctx.scratch, b"ETag", &reply.etag),
-                Treat::Replace(etag) => encode::field(&mut ctx.scratch, b"ETag", &etag),
-            }
+            self.etag_field(&reply.etag, &mut ctx.scratch);
         }
         if reply.gzip && self.plan.encoding != Encoding::Drop {
             ctx.scratch.extend_from_slice(b"Content-Encoding: gzip\r\n");
@@ -102,6 +98,14 @@ impl Exchange {
                 encode::field(out, b"Location", &self.carried.location);
             }
             Some(_) | None => {}
+        }
+    }
+
+    fn etag_field(&self, etag: &[u8], out: &mut Vec<u8>) {
+        match self.plan.treat(HeaderId::Etag, etag) {
+            Treat::Drop => {}
+            Treat::Pass => encode::field(out, b"ETag", etag),
+            Treat::Replace(etag) => encode::field(out, b"ETag", &etag),
         }
     }
 

@@ -163,7 +163,7 @@ fn head(
 }
 
 /// Whether nginx calls the name valid. That it is a token is known.
-fn is_plain(name: &[u8], underscores: bool) -> bool {
+pub(crate) fn is_plain(name: &[u8], underscores: bool) -> bool {
     name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' || (*byte == b'_' && underscores))
 }
 

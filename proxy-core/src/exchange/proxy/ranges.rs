@@ -75,7 +75,11 @@ impl Exchange {
         match range::parse(field, length, parts_max) {
             Wanted::All => Some(framing),
             Wanted::Unsatisfiable => {
-                self.carried.lines = format!("Content-Range: bytes */{length}\r\n").into_bytes();
+                if let Some(core) = self.core(generation) {
+                    self.carried.lines = self.fields_of_ok(last_modified_s, core, generation, ctx);
+                }
+                let range = format!("Content-Range: bytes */{length}\r\n");
+                self.carried.lines.extend_from_slice(range.as_bytes());
                 self.fail_status(Status::RANGE_NOT_SATISFIABLE, link, ctx);
                 None
             }

@@ -121,16 +121,15 @@ impl Exchange {
                 conn.link.put_back(bytes);
                 let method = self.method_sent();
                 let meta = response_framing(&head, method)?;
-                self.note_head_bytes(&head, len, ctx);
+                self.note_head_of_try(&head, ctx);
                 Ok(Some((head, meta)))
             }
         }
     }
 
-    pub(super) fn note_head_bytes(&mut self, head: &ResponseHead, len: usize, ctx: &Context) {
+    pub(super) fn note_head_of_try(&mut self, head: &ResponseHead, ctx: &Context) {
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.status = head.status;
-            attempt.bytes_received += len as u64;
             let now = ctx.now.instant.as_micros();
             attempt.header_us.get_or_insert(now - attempt.started.as_micros());
         }
@@ -348,9 +347,10 @@ impl Exchange {
         {
             let before = conn.link.inbox().len();
             let decoded = conn.decode()?;
-            let used = (before - conn.link.inbox().len()) as u64;
-            if let Some(attempt) = self.facts.tries.last_mut() {
-                attempt.bytes_received += used;
+            if conn.link.leg().is_some()
+                && let Some(attempt) = self.facts.tries.last_mut()
+            {
+                attempt.bytes_received += (before - conn.link.inbox().len()) as u64;
             }
             match decoded {
                 Decoded::NeedMore => {}
