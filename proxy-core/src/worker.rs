@@ -25,7 +25,7 @@ use crate::h2::trunk;
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
-use crate::tls::Session;
+use crate::tls::{Session, ocsp};
 use crate::trace::Step;
 use crate::upstream::{health, names, watch};
 
@@ -46,6 +46,7 @@ impl Worker {
         watch::start(&mut ctx);
         keeper::start(&mut ctx);
         health::start(&mut ctx);
+        ocsp::start(&mut ctx);
         Self { ctx }
     }
 
@@ -100,6 +101,7 @@ impl Worker {
                 Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
                 Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
+                Some(Conn::Fetch(_)) => ocsp::handle_completion(conn, completion, &mut self.ctx),
                 _ => self.complete_upstream(conn, completion),
             },
             Completion::Recv { conn, .. } | Completion::Send { conn, .. } => {
@@ -110,6 +112,7 @@ impl Worker {
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
                     Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
+                    Some(Conn::Fetch(_)) => ocsp::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Sub { .. } | Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
                 }
             }
@@ -179,6 +182,9 @@ impl Worker {
 
     /// A name is known. Bounded by the clients there are: each waits for one name at the most.
     fn resolved(&mut self, id: ResolveId, answer: &names::Answer) {
+        if ocsp::handle_resolved(id, answer, &mut self.ctx) {
+            return;
+        }
         for client in self.ctx.names.answered(id) {
             self.with_exchange(client, &mut |exchange, link, ctx| {
                 exchange.handle_resolved(id, answer, link, ctx);
@@ -358,6 +364,7 @@ impl Worker {
                 }
                 Some(Conn::Trunk(_)) => trunk::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_timeout(id, &mut self.ctx),
+                Some(Conn::Fetch(_)) => ocsp::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Alarm(_)) => {
                     name_server::handle_alarm(id, &mut self.ctx);
                     self.deliver_resolved();
@@ -390,6 +397,7 @@ impl Worker {
         watch::start(ctx);
         keeper::start(ctx);
         health::start(ctx);
+        ocsp::start(ctx);
         let new = Rc::clone(&self.ctx.generation);
         for group in &old.groups {
             let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));
@@ -418,6 +426,7 @@ impl Worker {
         watch::stop(&mut self.ctx);
         keeper::stop(&mut self.ctx);
         health::stop(&mut self.ctx);
+        ocsp::stop(&mut self.ctx);
         for group in self.ctx.generation.groups.clone() {
             let mut idle = group.borrow_mut().pool.drain();
             idle.append(&mut group.borrow_mut().trunks.drain());

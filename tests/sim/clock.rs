@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Resolved(ResolveId),
     /// A password was compared.
     Verified(VerifyId, bool),
+    /// This one of the plan's new configurations comes.
+    Reload(usize),
     /// The process is told to drain.
     Shutdown,
 }

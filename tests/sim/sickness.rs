@@ -23,6 +23,8 @@ pub(crate) enum Trouble {
     Hangs,
     /// It resets after so many bytes of its reply's head.
     Resets(usize),
+    /// It says 503 to everybody.
+    Refuses,
     /// It needs so much longer.
     Slow(u64),
 }
@@ -37,6 +39,11 @@ impl Sickness {
             }
             Self::Flaps(span_us, trouble) => (now_us / span_us % 2 == 1).then_some(trouble),
         }
+    }
+
+    /// Whether it fails everybody from some moment on until the run is over.
+    pub(crate) fn is_for_good(self) -> bool {
+        matches!(self, Self::From(_, until_us, Trouble::Hangs | Trouble::Resets(_) | Trouble::Refuses) if until_us > u64::MAX / 4)
     }
 
     /// Whether nobody has got an answer from a server for so long.

@@ -86,6 +86,8 @@ pub(crate) struct World<'a> {
     resolving: BTreeMap<ResolveId, ()>,
     drained: bool,
     shutdown: bool,
+    /// The server that the configuration in force does not have.
+    gone: Option<usize>,
     timeouts_in_a_row: usize,
     trace: Trace,
 }
@@ -115,6 +117,7 @@ impl<'a> World<'a> {
             resolving: BTreeMap::new(),
             drained: false,
             shutdown: false,
+            gone: None,
             timeouts_in_a_row: 0,
             trace,
         }
@@ -124,6 +127,9 @@ impl<'a> World<'a> {
     pub(crate) fn run(mut self) -> Outcome {
         for (n, client) in self.plan.clients.iter().enumerate() {
             self.clock.plan(client.start_us, Event::Arrive(n));
+        }
+        for (n, reload) in self.plan.reloads.iter().enumerate() {
+            self.clock.plan(reload.at_us, Event::Reload(n));
         }
         if let Some(at_us) = self.plan.shutdown_us {
             self.clock.plan(at_us, Event::Shutdown);
@@ -212,6 +218,7 @@ impl<'a> World<'a> {
     fn handle(&mut self, event: Event) {
         let completion = match event {
             Event::Arrive(client) => return self.arrive(client),
+            Event::Reload(n) => return self.reload(n),
             Event::Shutdown => {
                 self.say(|| "shutdown".to_owned());
                 self.shutdown = true;
@@ -238,6 +245,16 @@ impl<'a> World<'a> {
         if let Some(completion) = completion {
             self.complete(completion);
         }
+    }
+
+    fn reload(&mut self, number: usize) {
+        if self.shutdown {
+            return;
+        }
+        let site = &self.plan.reloads[number].site;
+        self.say(|| format!("reload {number}"));
+        self.gone = site.gone;
+        self.engine.handle_reload(Arc::new(site.build()), self.clock.now());
     }
 
     fn arrive(&mut self, number: usize) {
@@ -298,6 +315,7 @@ impl<'a> World<'a> {
                 let server = servers.clone().find(own).or(checked);
                 let server =
                     server.unwrap_or_else(|| panic!("rule: a connection to {address}, which nobody named"));
+                assert_ne!(self.gone, Some(server), "rule: a connection to a server that is gone");
                 if checked.is_none() && self.plan.site.checks.is_some() {
                     let gone = self.plan.sickness[server].is_gone_since(CHECK_KNOWS_US, clock.now_us());
                     let hidden = self.plan.site.checks.is_some_and(|checks| checks.tcp);

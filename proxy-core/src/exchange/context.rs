@@ -32,6 +32,8 @@ use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
 use crate::time::{Instant, Now};
 use crate::timer::Wheel;
+use crate::tls::ocsp::Staples;
+use crate::tls::ocsp::fetch::Fetch;
 use crate::trace::{Step, Tracing};
 use crate::upstream::Group;
 use crate::upstream::health::Checks;
@@ -79,6 +81,8 @@ pub(crate) struct Context {
     pub(crate) keeper: Keeper,
     /// The active checks.
     pub(crate) checks: Checks,
+    /// The certificates whose responders are asked.
+    pub(crate) staples: Staples,
     /// Lookups that have ended, for whoever asked.
     pub(crate) resolved: VecDeque<(ResolveId, Result<Resolved, Failure>)>,
     /// Makes what nobody may guess.
@@ -236,6 +240,8 @@ pub(crate) enum Conn {
     Trunk(Box<Trunk>),
     /// An active check's connection to a server.
     Probe(Box<Probe>),
+    /// A question to a certificate's responder.
+    Fetch(Box<Fetch>),
     /// A resolver's connection.
     NameServer(Box<NameServerConn>),
     /// A resolver's timer: a key without a connection.
@@ -293,6 +299,7 @@ impl Context {
             writers: Writers::default(),
             keeper: Keeper::default(),
             checks: Checks::new(shared.next_worker()),
+            staples: Staples::default(),
             resolved: VecDeque::new(),
             secret,
             shared,
@@ -422,6 +429,7 @@ impl Context {
             | Conn::Idle(_)
             | Conn::Trunk(_)
             | Conn::Probe(_)
+            | Conn::Fetch(_)
             | Conn::NameServer(_)
             | Conn::Alarm(_) => None,
         });

@@ -13,12 +13,12 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::Pick;
 use super::balance::sticky::{self, Sid};
 use super::balance::{self, Tier};
 use super::pool::Pool;
 use super::server::{Server, Unfit};
 use super::trunks::Trunks;
+use super::{Pick, Tried};
 use crate::command::{Address, ConnId};
 use crate::config::{Balance, LeastTime, Measure, NextUpstream, Policy, Upstream};
 use crate::exchange::context::Random;
@@ -206,6 +206,15 @@ impl Group {
         let Self { primary, backup, servers, members, .. } = self;
         balance::choose(self.balance, primary, servers, members, pick, random, now)
             .or_else(|| balance::choose(self.balance, backup, servers, members, pick, random, now))
+    }
+
+    /// Whether a server that was not asked lacks nothing but room.
+    pub(crate) fn may_get_room(&self, tried: &Tried, now: Instant) -> bool {
+        let mut places = self.primary.order.iter().chain(&self.backup.order);
+        places.any(|place| {
+            let server = self.servers.get(*place).filter(|_| !tried.contains(*place));
+            server.is_some_and(|server| server.unfit(now) == Some(Unfit::Full))
+        })
     }
 
     /// The server that the request belongs to, if it may be asked: one that drains may.

@@ -202,6 +202,7 @@ impl Exchange {
         if streams && !self.body.is_complete() && !self.pump_request_body(link, ctx) {
             return;
         }
+        let trailers = self.request_trailers();
         let Some(conn) = self.proxy.conn.as_mut() else { return };
         if matches!(self.proxy.phase, Phase::Connecting | Phase::Handshaking) || self.proxy.request_ended {
             return conn.link.flush(ctx);
@@ -214,7 +215,7 @@ impl Exchange {
                     conn.queue_body(&mut held, self.proxy.framing, ctx);
                 }
                 if self.body.is_complete() {
-                    conn.queue_body_end(self.proxy.framing, ctx);
+                    conn.queue_body_end(self.proxy.framing, trailers, ctx);
                     self.proxy.request_ended = true;
                 } else if self.body.held().is_empty() {
                     // What was taken makes room: ask for more at once.
@@ -233,7 +234,7 @@ impl Exchange {
                 }
                 spill.want_read(ctx);
                 if spill.unread() == 0 {
-                    conn.queue_body_end(self.proxy.framing, ctx);
+                    conn.queue_body_end(self.proxy.framing, trailers, ctx);
                     self.proxy.request_ended = true;
                 }
             }
@@ -307,7 +308,13 @@ impl Exchange {
                 Ok(_) => self.connected(link, ctx),
                 Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
             },
-            Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),
+            Completion::Recv { result, .. } => {
+                let before = conn.link.received_bytes();
+                conn.link.handle_recv(result, ctx);
+                if let Some(attempt) = self.facts.tries.last_mut() {
+                    attempt.bytes_received += conn.link.received_bytes() - before;
+                }
+            }
             Completion::Send { chain, result, .. } => {
                 let before = conn.link.sent_bytes();
                 let taken = result.unwrap_or(0);
@@ -365,6 +372,7 @@ impl Exchange {
             | Reason::UpstreamQueue
             | Reason::NameServer
             | Reason::HealthCheck
+            | Reason::Staple
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);

@@ -75,8 +75,8 @@ impl Exchange {
         match range::parse(field, length, parts_max) {
             Wanted::All => Some(framing),
             Wanted::Unsatisfiable => {
-                let lines = format!("Content-Range: bytes */{length}\r\n").into_bytes();
-                self.fail_with_fields(Status::RANGE_NOT_SATISFIABLE, lines, link, ctx);
+                self.carried.lines = format!("Content-Range: bytes */{length}\r\n").into_bytes();
+                self.fail_status(Status::RANGE_NOT_SATISFIABLE, link, ctx);
                 None
             }
             Wanted::Parts(parts) => {
