@@ -52,6 +52,7 @@ pub(crate) mod sub;
 mod tls;
 mod trailers;
 pub(crate) mod tunnel;
+mod user_id;
 pub mod vars;
 
 use alloc::boxed::Box;

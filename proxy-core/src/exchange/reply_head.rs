@@ -46,20 +46,9 @@ impl Exchange {
                 length_field(&mut ctx.scratch, reply.length.unwrap_or(reply.body.len() as u64));
             }
         }
+        self.write_age_and_place(reply, core, ctx);
         let out = &mut ctx.scratch;
-        // An error page's own age says nothing about what was asked for.
-        let own_last_modified =
-            matches!(reply.status.0, 200 | 206 | 304) && !core.replaces(HeaderId::LastModified, reply.status);
-        let own_last_modified = own_last_modified && !self.plan.forget_last_modified;
-        if let Some(unix_s) = reply.last_modified_s.filter(|_| own_last_modified) {
-            last_modified_field(unix_s, out);
-        }
         let location = reply.location.as_deref();
-        if let Some(location) = location.filter(|_| reply.location_is_made) {
-            encode::field(out, b"Location", location);
-        } else if location.is_none() && !self.carried.location.is_empty() {
-            encode::field(out, b"Location", &self.carried.location);
-        }
         if self.reply.framing() == ReplyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -87,9 +76,29 @@ impl Exchange {
             ctx.scratch.extend_from_slice(&self.carried.freshness);
         }
         self.add_fields(reply.status, core, generation, ctx);
+        self.user_id_fields(generation, ctx);
         self.encoding_field(ctx);
         ctx.scratch.extend_from_slice(&reply.late_fields);
         ctx.scratch.extend_from_slice(b"\r\n");
+    }
+
+    /// Last-Modified, and a Location that is one of ours.
+    fn write_age_and_place(&self, reply: &LocalReply, core: &CoreSettings, ctx: &mut Context) {
+        let out = &mut ctx.scratch;
+        // An error page's own age says nothing about what was asked for.
+        let own_last_modified =
+            matches!(reply.status.0, 200 | 206 | 304) && !core.replaces(HeaderId::LastModified, reply.status);
+        let own_last_modified = own_last_modified && !self.plan.forget_last_modified;
+        if let Some(unix_s) = reply.last_modified_s.filter(|_| own_last_modified) {
+            last_modified_field(unix_s, out);
+        }
+        match &reply.location {
+            Some(location) if reply.location_is_made => encode::field(out, b"Location", location),
+            None if !self.carried.location.is_empty() => {
+                encode::field(out, b"Location", &self.carried.location);
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn etag_field(&self, etag: &[u8], out: &mut Vec<u8>) {
@@ -182,6 +191,7 @@ impl Exchange {
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);
+        self.user_id_fields(generation, ctx);
         self.encoding_field(ctx);
         self.proxy.ranges.write(&mut ctx.scratch);
         ctx.scratch.extend_from_slice(b"\r\n");

@@ -74,12 +74,14 @@ files! {
     ssi
     static_corners
     status
+    store
     subrequests
     timeouts
     upgrade
     upstreams
     uri
     vetting
+    visitors
 }
 
 fn directory() -> PathBuf {

@@ -217,6 +217,8 @@ impl Exchange {
         self.learn_session(true, ctx);
         if self.proxy.cache.is_some() {
             self.begin_store(buffered, proxy, &generation, link, ctx);
+        } else if let Some(store) = proxy.store.as_ref().filter(|_| buffered) {
+            self.begin_stored(store, proxy, &generation, link, ctx);
         }
         self.reply.begin(framing);
         self.proxy.phase = Phase::Body;
@@ -332,10 +334,10 @@ impl Exchange {
     pub(super) fn decode_input(&mut self, link: &Link, ctx: &mut Context) -> Result<(), UpstreamError> {
         let generation = Rc::clone(&self.generation);
         let pass_trailers = self.proxy_settings(&generation).is_some_and(|proxy| proxy.pass_trailers);
+        let store = self.store_file();
         let Some(conn) = self.proxy.conn.as_mut() else { return Ok(()) };
         let room = self.proxy.room.as_ref();
         let source_ended = filter::source_ended(self.filters.as_deref(), &self.reply);
-        let store = self.proxy.cache.as_ref().and_then(|run| run.writer());
         let mut trailers = (conn.decoder.is_ended() && !source_ended).then(Chunk::empty);
         while !conn.decoder.is_ended()
             && conn.link.has_input()
@@ -465,7 +467,7 @@ impl Exchange {
 
     /// Whether the cache can take more of the reply.
     fn store_has_room(&self, ctx: &mut Context) -> bool {
-        let file = self.proxy.cache.as_ref().and_then(|run| run.writer());
+        let file = self.store_file();
         file.is_none_or(|file| writer::has_room(file, ctx))
     }
 
