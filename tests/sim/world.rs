@@ -63,6 +63,8 @@ enum Agent {
 pub(crate) struct Outcome {
     pub(crate) clients: Vec<Client>,
     pub(crate) attempts: Vec<Attempt>,
+    /// Connections that did not come about: to whom, from when, until when.
+    pub(crate) refused: Vec<(usize, u64, u64)>,
     pub(crate) access: Vec<String>,
     pub(crate) files_failed: bool,
     /// Blocks, small and large, that the drained worker still held.
@@ -80,6 +82,7 @@ pub(crate) struct World<'a> {
     rng: Rng,
     agents: Vec<Agent>,
     attempts: Vec<Attempt>,
+    refused: Vec<(usize, u64, u64)>,
     access: Vec<String>,
     resolving: BTreeMap<ResolveId, ()>,
     drained: bool,
@@ -111,6 +114,7 @@ impl<'a> World<'a> {
             rng,
             agents: Vec::new(),
             attempts: Vec::new(),
+            refused: Vec::new(),
             access: Vec::new(),
             resolving: BTreeMap::new(),
             drained: false,
@@ -317,6 +321,10 @@ impl<'a> World<'a> {
                 let outcome = connect_outcome(self.plan, dead, &mut self.rng);
                 let link = net.connect(conn, outcome, clock);
                 let accepted = outcome == ConnectOutcome::Accepted;
+                if !accepted && checked.is_none() {
+                    let span_us = if outcome == ConnectOutcome::Silent { TIMEOUT.0 * 1000 } else { 0 };
+                    self.refused.push((server, clock.now_us(), clock.now_us() + span_us));
+                }
                 self.agents.push(if accepted && checked.is_some() {
                     Agent::Checked(Checked::new(server))
                 } else if accepted {
@@ -421,6 +429,7 @@ impl<'a> World<'a> {
         Outcome {
             clients: clients.collect(),
             attempts: self.attempts,
+            refused: self.refused,
             access: self.access,
             files_failed,
             kept_blocks,
