@@ -25,7 +25,7 @@ use crate::h2::trunk;
 use crate::shared::Shared;
 use crate::time::{Instant, Now};
 use crate::timer::Reason;
-use crate::tls::Session;
+use crate::tls::{Session, ocsp};
 use crate::trace::Step;
 use crate::upstream::{health, names, watch};
 
@@ -46,6 +46,7 @@ impl Worker {
         watch::start(&mut ctx);
         keeper::start(&mut ctx);
         health::start(&mut ctx);
+        ocsp::start(&mut ctx);
         Self { ctx }
     }
 
@@ -100,6 +101,7 @@ impl Worker {
                 Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
                 Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
+                Some(Conn::Fetch(_)) => ocsp::handle_completion(conn, completion, &mut self.ctx),
                 _ => self.complete_upstream(conn, completion),
             },
             Completion::Recv { conn, .. } | Completion::Send { conn, .. } => {
@@ -110,6 +112,7 @@ impl Worker {
                     Some(Conn::NameServer(_)) => self.complete_name_server(conn, completion),
                     Some(Conn::Trunk(_)) => trunk::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Probe(_)) => health::handle_completion(conn, completion, &mut self.ctx),
+                    Some(Conn::Fetch(_)) => ocsp::handle_completion(conn, completion, &mut self.ctx),
                     Some(Conn::Sub { .. } | Conn::Driven | Conn::Stream { .. } | Conn::Alarm(_)) | None => {}
                 }
             }
@@ -137,8 +140,8 @@ impl Worker {
         self.wake();
     }
 
-    /// Drives the clients that may go on because of what others did, and settles what they leave to be sent. Bounded by
-    /// the servers that were given back and by what came on streams: each of these is asked for.
+    /// Drives the clients that may go on because of what others did. Bounded by the servers that were given back and by
+    /// what came on streams: each of these is asked for.
     fn wake(&mut self) {
         loop {
             if let Some(id) = self.ctx.wakes.pop_front() {
@@ -148,11 +151,25 @@ impl Worker {
                 });
             } else if let Some(key) = self.ctx.stirred.pop_front() {
                 self.stir(key);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Moves the HTTP/2 connections on which something happened. They wait until the driver asks for commands, so that
+    /// all that its turn has brought for the many streams of a connection leaves with one `Send`.
+    #[inline(never)]
+    fn settle(&mut self) {
+        loop {
+            if let Some(id) = self.ctx.dirty_clients.pop_front() {
+                self.with_client(id, |client, ctx| client.settle_h2(ctx));
             } else if let Some(id) = self.ctx.dirty_trunks.pop_front() {
                 trunk::settle(id, &mut self.ctx);
             } else {
                 return;
             }
+            self.wake();
         }
     }
 
@@ -165,6 +182,9 @@ impl Worker {
 
     /// A name is known. Bounded by the clients there are: each waits for one name at the most.
     fn resolved(&mut self, id: ResolveId, answer: &names::Answer) {
+        if ocsp::handle_resolved(id, answer, &mut self.ctx) {
+            return;
+        }
         for client in self.ctx.names.answered(id) {
             self.with_exchange(client, &mut |exchange, link, ctx| {
                 exchange.handle_resolved(id, answer, link, ctx);
@@ -203,7 +223,7 @@ impl Worker {
                 | Completion::FreeSpace { .. }
                 | Completion::Resolve { .. } => {}
             }
-            client.drive(ctx);
+            client.drive_soon(ctx);
         });
     }
 
@@ -314,6 +334,8 @@ impl Worker {
     /// The deadline that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Now) {
         self.turn(now);
+        // What came in time moves its deadlines first.
+        self.settle();
         // Bounded by the entries that are due; one that is armed again lies in the future.
         while let Some(id) = self.ctx.timers.expire(now.instant) {
             match self.ctx.conns.get_mut(id.0) {
@@ -342,6 +364,7 @@ impl Worker {
                 }
                 Some(Conn::Trunk(_)) => trunk::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Probe(_)) => health::handle_timeout(id, &mut self.ctx),
+                Some(Conn::Fetch(_)) => ocsp::handle_timeout(id, &mut self.ctx),
                 Some(Conn::Alarm(_)) => {
                     name_server::handle_alarm(id, &mut self.ctx);
                     self.deliver_resolved();
@@ -374,6 +397,7 @@ impl Worker {
         watch::start(ctx);
         keeper::start(ctx);
         health::start(ctx);
+        ocsp::start(ctx);
         let new = Rc::clone(&self.ctx.generation);
         for group in &old.groups {
             let kept = new.groups.iter().any(|other| Rc::ptr_eq(other, group));
@@ -402,6 +426,7 @@ impl Worker {
         watch::stop(&mut self.ctx);
         keeper::stop(&mut self.ctx);
         health::stop(&mut self.ctx);
+        ocsp::stop(&mut self.ctx);
         for group in self.ctx.generation.groups.clone() {
             let mut idle = group.borrow_mut().pool.drain();
             idle.append(&mut group.borrow_mut().trunks.drain());
@@ -420,6 +445,9 @@ impl Worker {
 
     /// The next command.
     pub fn poll_command(&mut self) -> Option<Command> {
+        if !self.ctx.dirty_clients.is_empty() || !self.ctx.dirty_trunks.is_empty() {
+            self.settle();
+        }
         self.ctx.commands.pop_front()
     }
 

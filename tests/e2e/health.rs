@@ -124,7 +124,7 @@ fn a_port_that_is_closed_is_no_healthy_server() {
         proxy.wait_for("error.log", &refused, 1);
     }
     assert_eq!(answering(&proxy), "502");
-    assert!(proxy.read("error.log").contains("no live upstreams"));
+    proxy.wait_for("error.log", "no live upstreams", 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! TLS towards clients: curl and openssl ask ringgate and nginx the same things; the certificates are in `tls/`.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use crate::harness::proxy::{Directory, Proxy};
 use crate::harness::{Client, Nginx, Ringgate, eventually};
@@ -236,8 +237,9 @@ fn stock_snippets_load_and_a_port_without_a_certificate_does_not() {
     std::fs::write(file("ssl-dhparams.pem"), "-----BEGIN DH PARAMETERS-----\n").unwrap();
     let snakeoil = format!("ssl_certificate {FILES}/rsa.crt;\nssl_certificate_key {FILES}/rsa.key;\n");
     std::fs::write(file("snakeoil.conf"), snakeoil).unwrap();
+    let port = crate::harness::free_port();
     let check = |server: &str| {
-        let text = format!("events {{}} http {{ server {{ listen 127.0.0.1:1 ssl; {server} }} }}\n");
+        let text = format!("events {{}} http {{ server {{ listen 127.0.0.1:{port} ssl; {server} }} }}\n");
         std::fs::write(file("nginx.conf"), text).unwrap();
         let (conf, root) = (file("nginx.conf"), dir.path().join(""));
         let globals = format!("pid {}; error_log stderr;", file("pid").display());
@@ -288,4 +290,56 @@ fn early_data_is_answered_and_marked() {
     // A session's early data is taken once.
     let replayed = talk(&format!("-sess_in {} -early_data {}", file("session"), file("request")));
     assert!(replayed.contains("Early data was rejected") && !replayed.contains("early=1."), "{replayed}");
+}
+
+/// `$ssl_session_id` of a new session and of the same one resumed, and whether it was.
+fn session_ids(proxy: &Proxy, port: usize, version: &str) -> [String; 2] {
+    let file = proxy.file("session").display().to_string();
+    let address = format!("127.0.0.1:{}", proxy.port(port));
+    ["-sess_out", "-sess_in"].map(|how| {
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-connect", &address, version, "-ign_eof", how, &file])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let _request = child.stdin.take().map(|mut input| input.write_all(b"GET / HTTP/1.0\r\n\r\n"));
+        let said = child.wait_with_output().unwrap().stdout;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        said.lines().find_map(|line| line.strip_prefix("id=")).unwrap_or("nothing").to_owned()
+    })
+}
+
+#[test]
+fn sessions_have_the_identifiers_that_nginx_tells() {
+    if !is_installed("openssl", "version") {
+        return;
+    }
+    let say = "return 200 \"id=$ssl_session_id $ssl_session_reused\\n\";";
+    let conf = format!(
+        "events {{}} error_log @DIR@/error.log; http {{ access_log off; ssl_protocols TLSv1.2 TLSv1.3; \
+         ssl_certificate {FILES}/rsa.crt; ssl_certificate_key {FILES}/rsa.key; \
+         server {{ listen 127.0.0.1:@PORT0@ ssl; ssl_session_cache shared:a:1m; ssl_session_tickets off; {say} }} \
+         server {{ listen 127.0.0.1:@PORT1@ ssl; {say} }} }}"
+    );
+    let ringgate = Ringgate::start(&conf);
+    let nginx = Nginx::start(&conf);
+    for proxy in [Some(&ringgate), nginx.as_ref()].into_iter().flatten() {
+        // In the cache: the same number each time.
+        let [first, second] = session_ids(proxy, 0, "-tls1_2");
+        let id = first.strip_suffix(" .").unwrap();
+        assert!(
+            id.len() == 64 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+            "{first}"
+        );
+        assert_eq!(second, format!("{id} r"));
+        // By ticket: the client's own number, once it comes back.
+        let [first, second] = session_ids(proxy, 1, "-tls1_2");
+        assert_eq!(first, " .");
+        assert!(second.len() == 66 && second.ends_with(" r"), "{second}");
+        // In TLS 1.3 each connection has its own.
+        let [first, second] = session_ids(proxy, 0, "-tls1_3");
+        assert!(first.len() == 66 && second.len() == 66 && first[..64] != second[..64], "{first} {second}");
+    }
 }

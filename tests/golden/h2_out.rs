@@ -30,32 +30,37 @@ http {
 }"#;
 
 /// One end of a connection.
-struct End {
+pub(super) struct End {
     conn: ConnId,
     reads: bool,
-    heard: Vec<u8>,
+    pub(super) heard: Vec<u8>,
     closed: bool,
-    decoder: Decoder,
+    pub(super) decoder: Decoder,
 }
 
 /// A worker, its clients and its upstreams; what it sends is taken at once, unless it goes to a client that is stalled.
-struct World {
+pub(super) struct World {
     worker: Worker,
     pools: Pools,
     now: Now,
     clients: Vec<End>,
-    upstreams: Vec<End>,
+    pub(super) upstreams: Vec<End>,
     refuses: bool,
     stalled: bool,
     errors: String,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with(CONF)
+    }
+
+    /// A worker with this configuration.
+    pub(super) fn with(conf: &str) -> Self {
         let now =
             Now { instant: Instant::from_micros(1_000_000), unix_ms: 1_700_000_000_000, utc_offset_s: 0 };
         let pools = Pools::standard();
-        let config = super::content::compiled(CONF.as_bytes());
+        let config = super::content::compiled(conf.as_bytes());
         let worker = Worker::new(config, Arc::new(Shared::new()), pools.clone(), 1, now);
         let (clients, upstreams) = (Vec::new(), Vec::new());
         Self { worker, pools, now, clients, upstreams, refuses: false, stalled: false, errors: String::new() }
@@ -63,12 +68,7 @@ impl World {
 
     /// A client of its own asks for something. Returns its number.
     fn ask(&mut self, request: &str) -> usize {
-        let address = |text: &str| Address::Ip(text.parse().unwrap());
-        let peer = Peer { client: address("192.0.2.1:5000"), local: address("127.0.0.1:8080") };
-        let conn = self.worker.handle_accept(ListenerId(0), peer, self.now);
-        self.clients.push(End::new(conn));
-        self.obey();
-        let client = self.clients.len() - 1;
+        let client = self.connect();
         let (line, rest) = request.split_once('\n').unwrap_or((request, ""));
         let length =
             if rest.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", rest.len()) };
@@ -80,12 +80,22 @@ impl World {
         client
     }
 
+    /// A client connects. Returns its number.
+    pub(super) fn connect(&mut self) -> usize {
+        let address = |text: &str| Address::Ip(text.parse().unwrap());
+        let peer = Peer { client: address("192.0.2.1:5000"), local: address("127.0.0.1:8080") };
+        let conn = self.worker.handle_accept(ListenerId(0), peer, self.now);
+        self.clients.push(End::new(conn));
+        self.obey();
+        self.clients.len() - 1
+    }
+
     /// An upstream says something.
-    fn say(&mut self, upstream: usize, bytes: &[u8]) {
+    pub(super) fn say(&mut self, upstream: usize, bytes: &[u8]) {
         self.deliver(true, upstream, bytes);
     }
 
-    fn deliver(&mut self, upstream: bool, place: usize, bytes: &[u8]) {
+    pub(super) fn deliver(&mut self, upstream: bool, place: usize, bytes: &[u8]) {
         for piece in bytes.chunks(4000) {
             let ends = if upstream { &mut self.upstreams } else { &mut self.clients };
             if ends[place].closed || !std::mem::take(&mut ends[place].reads) {
@@ -230,7 +240,7 @@ impl End {
     }
 }
 
-const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+pub(super) const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 
 fn head(stream: u32, end: bool, fields: &[(&str, &str)]) -> Vec<u8> {
     let block: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();

@@ -14,3 +14,4 @@ mod h2;
 mod h2_out;
 mod limits;
 mod route;
+mod trailers;

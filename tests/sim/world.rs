@@ -39,6 +39,8 @@ const BLOCKS_PER_CLIENT: usize = 24;
 /// Commands that one input may cause for each living connection, and at least.
 const COMMANDS_PER_CONN: usize = 8;
 const COMMANDS_PER_INPUT: usize = 16;
+/// How often a driver has one completion more to hand in before it asks what to do.
+const TOGETHER_PERCENT: u64 = 30;
 /// How often in a row a deadline may be due at the same moment.
 const TIMEOUTS_IN_A_ROW_MAX: usize = 1000;
 
@@ -176,7 +178,7 @@ impl<'a> World<'a> {
             (deadline, None) => deadline.is_some(),
             (None, Some(_)) => false,
         };
-        let budget = COMMANDS_PER_INPUT + COMMANDS_PER_CONN * self.net.core_open();
+        let mut budget = COMMANDS_PER_INPUT + COMMANDS_PER_CONN * self.net.core_open();
         if timer_first {
             self.clock.jump(deadline.expect("a deadline came first"));
             self.timeouts_in_a_row += 1;
@@ -188,6 +190,12 @@ impl<'a> World<'a> {
             let event = self.clock.pop().expect("an event came first");
             self.timeouts_in_a_row = 0;
             self.handle(event);
+            while self.rng.percent(TOGETHER_PERCENT)
+                && let Some(event) = self.clock.pop_completion(self.engine.poll_timeout())
+            {
+                budget += COMMANDS_PER_INPUT;
+                self.handle(event);
+            }
         }
         assert!(
             self.clock.now_us() < RUN_US_MAX,

@@ -37,6 +37,7 @@ use alloc::vec::Vec;
 
 use crate::command::ListenerId;
 
+pub use crate::tls::ocsp::Stapling;
 pub use access::{
     Access, AccessRules, AuthBasic, AuthRequest, LimitExcept, RealIp, RealIpHeader, UserFilePath,
 };
@@ -128,6 +129,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The `resolver` directives, each that says the same once.
     pub resolvers: Vec<Arc<Resolver>>,
+    /// The certificates that are shown with what their responders say.
+    pub staplings: Vec<Arc<Stapling>>,
     /// The access log files, each path once.
     pub logs: Vec<LogFile>,
     /// The error log files, each path once; the first is the main one.

@@ -17,6 +17,7 @@ use crate::dns::{Action, Failure, Resolved, Resolver, Secret, Subject, WireId};
 use crate::exchange::context::{Conn, Context};
 use crate::time::Millis;
 use crate::timer::{Deadline, Reason};
+use crate::tls::ocsp;
 use crate::upstream::{health, watch};
 
 /// A resolver of this worker, shared by all that ask it.
@@ -56,6 +57,8 @@ pub(crate) enum Ring {
     Caches,
     /// Active checks.
     Checks,
+    /// The responders of certificates.
+    Staples,
 }
 
 impl ResolverSeat {
@@ -170,6 +173,7 @@ impl Conn {
             | Self::Sub { .. }
             | Self::Idle(_)
             | Self::Probe(_)
+            | Self::Fetch(_)
             | Self::Alarm(_) => None,
         }
     }
@@ -180,7 +184,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
     let busy = ctx.conns.iter().filter_map(|(_, conn)| match conn {
         Conn::Alarm(alarm) => match &alarm.ring {
             Ring::Resolver(resolver) => Some(Rc::clone(resolver)),
-            Ring::Watches | Ring::Caches | Ring::Checks => None,
+            Ring::Watches | Ring::Caches | Ring::Checks | Ring::Staples => None,
         },
         Conn::Client(_)
         | Conn::Driven
@@ -190,6 +194,7 @@ pub(crate) fn stop_all(ctx: &mut Context) {
         | Conn::Sub { .. }
         | Conn::Idle(_)
         | Conn::Probe(_)
+        | Conn::Fetch(_)
         | Conn::NameServer(_) => None,
     });
     let busy: Vec<_> = busy.collect();
@@ -256,5 +261,6 @@ pub(crate) fn handle_alarm(id: ConnId, ctx: &mut Context) {
         Ring::Watches => watch::handle_alarm(ctx),
         Ring::Caches => keeper::handle_alarm(ctx),
         Ring::Checks => health::handle_alarm(ctx),
+        Ring::Staples => ocsp::handle_alarm(ctx),
     }
 }

@@ -161,8 +161,8 @@ impl UpstreamConn {
         }
     }
 
-    /// Frames the end of the request's body.
-    pub(crate) fn queue_body_end(&mut self, framing: BodyFraming, ctx: &mut Context) {
+    /// Frames the end of the request's body. The lines behind it have a place on a stream only.
+    pub(crate) fn queue_body_end(&mut self, framing: BodyFraming, mut trailers: Chunk, ctx: &mut Context) {
         if framing == BodyFraming::Chunked {
             encode::last_chunk(&mut ctx.scratch, b"");
             let end = ctx.take_scratch();
@@ -171,6 +171,6 @@ impl UpstreamConn {
         if matches!(self.application.as_deref(), Some(Application::FastCgi(..))) {
             self.link.queue(fastcgi::encode::stdin_end());
         }
-        self.link.end_stream(&mut Chunk::empty());
+        self.link.end_stream(&mut trailers);
     }
 }

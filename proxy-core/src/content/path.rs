@@ -55,7 +55,8 @@ impl Exchange {
         }
         let (Root::Root(template) | Root::Alias { path: template, .. }) = &core.root;
         let mut path = self.evaluate(template, generation, ctx);
-        if matches!(core.root, Root::Root(_)) && path.last() == Some(&b'/') {
+        let literal = template.as_literal().is_some();
+        if literal && matches!(core.root, Root::Root(_)) && path.last() == Some(&b'/') {
             path.pop();
         }
         let root_bytes = path.len();

@@ -32,6 +32,8 @@ use crate::shared::{Shared, Zone};
 use crate::slab::Slab;
 use crate::time::{Instant, Now};
 use crate::timer::Wheel;
+use crate::tls::ocsp::Staples;
+use crate::tls::ocsp::fetch::Fetch;
 use crate::trace::{Step, Tracing};
 use crate::upstream::Group;
 use crate::upstream::health::Checks;
@@ -79,6 +81,8 @@ pub(crate) struct Context {
     pub(crate) keeper: Keeper,
     /// The active checks.
     pub(crate) checks: Checks,
+    /// The certificates whose responders are asked.
+    pub(crate) staples: Staples,
     /// Lookups that have ended, for whoever asked.
     pub(crate) resolved: VecDeque<(ResolveId, Result<Resolved, Failure>)>,
     /// Makes what nobody may guess.
@@ -97,7 +101,9 @@ pub(crate) struct Context {
     pub(crate) wakes: VecDeque<ConnId>,
     /// The links of exchanges to whose stream to an upstream something happened: driven before the turn ends.
     pub(crate) stirred: VecDeque<ConnId>,
-    /// HTTP/2 connections to upstreams that have something to send: settled before the turn ends.
+    /// Clients' HTTP/2 connections on which something happened: driven when all inputs of a turn are in.
+    pub(crate) dirty_clients: VecDeque<ConnId>,
+    /// HTTP/2 connections to upstreams that have something to send: settled when all inputs of a turn are in.
     pub(crate) dirty_trunks: VecDeque<ConnId>,
     /// Clients that are connected.
     pub(crate) clients: usize,
@@ -243,6 +249,8 @@ pub(crate) enum Conn {
     Trunk(Box<Trunk>),
     /// An active check's connection to a server.
     Probe(Box<Probe>),
+    /// A question to a certificate's responder.
+    Fetch(Box<Fetch>),
     /// A resolver's connection.
     NameServer(Box<NameServerConn>),
     /// A resolver's timer: a key without a connection.
@@ -300,6 +308,7 @@ impl Context {
             writers: Writers::default(),
             keeper: Keeper::default(),
             checks: Checks::new(shared.next_worker()),
+            staples: Staples::default(),
             resolved: VecDeque::new(),
             secret,
             shared,
@@ -310,6 +319,7 @@ impl Context {
             spare: Vec::new(),
             wakes: VecDeque::new(),
             stirred: VecDeque::new(),
+            dirty_clients: VecDeque::new(),
             dirty_trunks: VecDeque::new(),
             clients: 0,
             streams: 0,
@@ -428,6 +438,7 @@ impl Context {
             | Conn::Idle(_)
             | Conn::Trunk(_)
             | Conn::Probe(_)
+            | Conn::Fetch(_)
             | Conn::NameServer(_)
             | Conn::Alarm(_) => None,
         });

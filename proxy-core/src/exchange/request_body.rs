@@ -13,7 +13,7 @@ use alloc::sync::Arc;
 
 use super::context::{Context, FileRole};
 use super::spill::Spill;
-use crate::buf::Chain;
+use crate::buf::{Chain, Chunk};
 use crate::command::{IoError, Room};
 use crate::config::{BodyInFile, ClientBody};
 use crate::conn::Link;
@@ -49,6 +49,8 @@ pub(crate) struct RequestBody {
     names_tried: u8,
     received_bytes: u64,
     complete: bool,
+    /// The lines that came behind it, each with its line end.
+    trailers: Chunk,
 }
 
 impl RequestBody {
@@ -107,6 +109,11 @@ impl RequestBody {
         self.received_bytes
     }
 
+    /// The lines that came behind it, each with its line end; what may not stand there is left out already.
+    pub(crate) const fn trailers(&self) -> &Chunk {
+        &self.trailers
+    }
+
     /// The decoded bytes that are in memory.
     pub(crate) const fn held(&self) -> &Chain {
         &self.held
@@ -141,6 +148,7 @@ impl RequestBody {
         if self.decoder.ends_with_connection() && link.ended() == Some(Ended::Eof) {
             // Only a stream's body ends so; that it has the length that was announced is the stream's affair.
             self.complete = true;
+            self.trailers = link.take_trailers();
         }
         self.spill_over(link, settings, ctx);
         if !self.complete && self.has_room(settings) {
@@ -166,8 +174,10 @@ impl RequestBody {
                 // A body of a known length has ended with its last byte.
                 self.complete = self.decoder.is_ended();
             }
-            // A request's trailers are not forwarded: nothing in nginx's language asks for them.
-            Decoded::End(_) => self.complete = true,
+            Decoded::End(trailers) => {
+                self.complete = true;
+                self.trailers = trailers;
+            }
         }
         Ok(())
     }

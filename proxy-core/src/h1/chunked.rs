@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use crate::buf::Chunk;
 use crate::error::{ClientError, UpstreamError};
-use crate::http::{BodyEvent, HeaderId, is_hop_by_hop};
+use crate::http::{BodyEvent, HeaderId, may_trail};
 
 /// One chunk's size line, in bytes, extensions included.
 pub const SIZE_LINE_BYTES_MAX: usize = 1024;
@@ -212,41 +212,10 @@ fn finished(lines: &[u8]) -> Result<Option<Chunk>, ChunkError> {
     };
     debug_assert_eq!(len, lines.len());
     let mut kept = Vec::with_capacity(lines.len());
-    for field in fields.iter().filter(|field| is_trailer(HeaderId::from_token(field.name.as_bytes()))) {
+    for field in fields.iter().filter(|field| may_trail(HeaderId::from_token(field.name.as_bytes()))) {
         for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
             kept.extend_from_slice(part);
         }
     }
     Ok(Some(if kept.is_empty() { Chunk::empty() } else { Chunk::from_vec(kept) }))
-}
-
-/// Whether a field may stand behind a body (RFC 9110, section 6.5.1): nothing that frames, routes, authorises or says
-/// how the body is to be read.
-const fn is_trailer(id: HeaderId) -> bool {
-    !is_hop_by_hop(id)
-        && !matches!(
-            id,
-            HeaderId::Host
-                | HeaderId::ContentLength
-                | HeaderId::ContentType
-                | HeaderId::ContentEncoding
-                | HeaderId::ContentRange
-                | HeaderId::Trailer
-                | HeaderId::Authorization
-                | HeaderId::ProxyAuthorization
-                | HeaderId::ProxyAuthenticate
-                | HeaderId::WwwAuthenticate
-                | HeaderId::Cookie
-                | HeaderId::SetCookie
-                | HeaderId::CacheControl
-                | HeaderId::Expect
-                | HeaderId::Range
-                | HeaderId::Forwarded
-                | HeaderId::XForwardedFor
-                | HeaderId::XForwardedHost
-                | HeaderId::XForwardedPort
-                | HeaderId::XForwardedProto
-                | HeaderId::XRealIp
-                | HeaderId::XAccelRedirect
-        )
 }

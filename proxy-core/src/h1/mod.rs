@@ -17,6 +17,6 @@ pub mod response;
 
 pub use chunked::{ChunkError, ChunkedDecoder};
 pub use refused::{refused_head, refused_line};
-pub(crate) use request::span;
 pub use request::{HeadLimits, Parsed, parse_request};
+pub(crate) use request::{is_plain, span};
 pub use response::{ResponseLimits, parse_response};

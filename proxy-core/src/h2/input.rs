@@ -15,7 +15,7 @@ use super::head::Built;
 use super::output::{Half, Heads};
 use super::reader::Event;
 use super::stream::Stream;
-use super::table::{Line, NameClass};
+use super::trailers::Trailers;
 use crate::buf::{Chain, Chunk};
 use crate::command::{ConnId, Level, Report};
 use crate::conn::Link;
@@ -185,7 +185,7 @@ impl Http2 {
         Ok(())
     }
 
-    /// A second block ends the request. Its fields are dropped, as HTTP/1's trailers are.
+    /// A second block ends the request: fields behind the body (RFC 9113, section 8.1), bounded as HTTP/1's are.
     fn take_trailers(
         &mut self,
         id: u32,
@@ -193,18 +193,17 @@ impl Http2 {
         block: &[u8],
         ctx: &mut Context,
     ) -> Result<(), ErrorCode> {
-        let mut clean = end_stream;
-        let mut check = |line: Line<'_>| {
-            clean &= line.value_is_clean && !matches!(line.class, NameClass::Pseudo | NameClass::Bad);
-        };
-        self.decoder.decode(block, &mut check).map_err(|_| ErrorCode::Compression)?;
+        let mut trailers = Trailers::default();
+        self.decoder.decode(block, &mut |line| trailers.add(&line)).map_err(|_| ErrorCode::Compression)?;
         let Some(stream) = self.streams.get_mut(id) else {
             return Ok(self.counts.add(Deed::Idle, ctx.now.instant)?);
         };
-        let result = match clean {
-            _ if stream.input_closed => Err(ErrorCode::StreamClosed),
-            true => stream.end_input(),
-            false => Err(ErrorCode::Protocol),
+        let result = if stream.input_closed {
+            Err(ErrorCode::StreamClosed)
+        } else if end_stream {
+            trailers.finish().and_then(|lines| stream.end_with(lines))
+        } else {
+            Err(ErrorCode::Protocol)
         };
         match result {
             Ok(()) => {

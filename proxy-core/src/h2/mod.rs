@@ -3,7 +3,8 @@
 //! The leaf machines know nothing of a connection and are tested alone; read them in this order:
 //! 1. [`frame`]: frame heads in and out, the payloads that have a form;
 //! 2. [`huffman`], [`table`], [`decode`], [`encode`]: HPACK, both ways, with bounded tables;
-//! 3. [`head`] and [`response`]: decoded fields to the head of a request or a reply as HTTP/1 would have sent it;
+//! 3. [`head`], [`response`] and `trailers`: decoded fields to the head of a request or a reply, or to the lines behind
+//!    its body, as HTTP/1 would have sent them;
 //! 4. [`reader`]: the byte stream cut into frames;
 //! 5. [`flood`]: what a peer may do that costs it little and us something, each with a named limit.
 //!
@@ -24,6 +25,7 @@ pub mod reader;
 pub mod response;
 pub(crate) mod stream;
 pub mod table;
+mod trailers;
 pub(crate) mod trunk;
 
 /// What ends a stream or a connection (RFC 9113, section 7).

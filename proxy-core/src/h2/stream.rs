@@ -58,6 +58,15 @@ impl Stream {
         if end_stream { self.end_input() } else { Ok(()) }
     }
 
+    /// The request has ended with these lines.
+    ///
+    /// # Errors
+    /// As [`end_input`](Self::end_input).
+    pub(super) fn end_with(&mut self, trailers: Chunk) -> Result<(), ErrorCode> {
+        self.link.put_trailers(trailers);
+        self.end_input()
+    }
+
     /// The request has ended.
     ///
     /// # Errors

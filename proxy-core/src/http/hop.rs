@@ -25,6 +25,38 @@ pub const fn is_hop_by_hop(id: HeaderId) -> bool {
     )
 }
 
+/// Whether a field may stand behind a body (RFC 9110, section 6.5.1): nothing that frames, routes, authorises or says
+/// how the body is to be read.
+#[must_use]
+pub const fn may_trail(id: HeaderId) -> bool {
+    !is_hop_by_hop(id)
+        && !matches!(
+            id,
+            HeaderId::Host
+                | HeaderId::ContentLength
+                | HeaderId::ContentType
+                | HeaderId::ContentEncoding
+                | HeaderId::ContentRange
+                | HeaderId::Trailer
+                | HeaderId::Authorization
+                | HeaderId::ProxyAuthorization
+                | HeaderId::ProxyAuthenticate
+                | HeaderId::WwwAuthenticate
+                | HeaderId::Cookie
+                | HeaderId::SetCookie
+                | HeaderId::CacheControl
+                | HeaderId::Expect
+                | HeaderId::Range
+                | HeaderId::Forwarded
+                | HeaderId::XForwardedFor
+                | HeaderId::XForwardedHost
+                | HeaderId::XForwardedPort
+                | HeaderId::XForwardedProto
+                | HeaderId::XRealIp
+                | HeaderId::XAccelRedirect
+        )
+}
+
 /// What the `Connection` fields of one head say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionOptions {

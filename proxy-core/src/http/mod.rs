@@ -18,7 +18,7 @@ pub mod target;
 pub use field::{Field, HeaderId, Span};
 pub use framing::{BodyFraming, RequestMeta, ResponseMeta, request_framing, response_framing};
 pub use head::{RequestHead, ResponseHead, Version};
-pub use hop::{ConnectionOptions, is_hop_by_hop};
+pub use hop::{ConnectionOptions, is_hop_by_hop, may_trail};
 pub use host::Host;
 pub use method::Method;
 pub use set::HeaderSet;

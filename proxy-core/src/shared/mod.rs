@@ -10,6 +10,7 @@ mod limit_counts;
 mod limit_req;
 mod room;
 pub mod sessions;
+pub mod staples;
 mod table;
 pub mod tls;
 pub mod upstream;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub caches: cache::Caches,
     /// What `sticky learn` has learnt.
     pub sessions: sessions::SessionZones,
+    /// What responders have said of certificates.
+    pub staples: staples::Staples,
     next_connection: AtomicU64,
     next_file: AtomicU64,
     next_worker: AtomicU64,

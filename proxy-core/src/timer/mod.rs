@@ -43,6 +43,8 @@ pub enum Reason {
     NameServer,
     /// Servers are due for an active check.
     HealthCheck,
+    /// Certificates are due for a question to their responders, or a responder must have answered.
+    Staple,
     /// `queue`: time to look for room at a server again.
     UpstreamQueue,
     /// `proxy_cache_lock`: time to look at the entry again; or at all caches.

@@ -169,6 +169,20 @@ impl Certificate {
         *self.0.write() = newer;
     }
 
+    /// Shows this with the certificate from now on: what its authority says of it (OCSP, DER).
+    pub(crate) fn staple(&self, answer: Option<&[u8]>) {
+        let current = self.current();
+        if current.ocsp.as_deref() == answer {
+            return;
+        }
+        let stapled = CertifiedKey { ocsp: answer.map(<[u8]>::to_vec), ..CertifiedKey::clone(&current) };
+        let mut place = self.0.write();
+        // Unless it was replaced meanwhile.
+        if Arc::ptr_eq(&place, &current) {
+            *place = Arc::new(stapled);
+        }
+    }
+
     pub(super) fn current(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0.read())
     }

@@ -4,6 +4,7 @@
 //! be known beforehand, and gives up at anything that is out of shape.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What the first bytes of a connection are.
@@ -34,10 +35,33 @@ pub(crate) struct Hello {
     pub(crate) protocols: Vec<u8>,
 }
 
+/// What a ServerHello of ours says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    pub(crate) random: [u8; 32],
+    /// In TLS 1.2 the session's identifier; afterwards what the client made up.
+    pub(crate) session_id: Box<[u8]>,
+}
+
+impl Greeting {
+    /// Looks whether these records, ours, begin with a ServerHello. After a HelloRetryRequest, which looks like one, there is
+    /// another.
+    pub(crate) fn peek(records: &[u8]) -> Option<Self> {
+        let &[HANDSHAKE, _, _, _, _, SERVER_HELLO, _, _, _, _, _, ref rest @ ..] = records else {
+            return None;
+        };
+        let mut rest = Reader(rest);
+        let random = rest.take(32)?.try_into().ok()?;
+        Some(Self { random, session_id: rest.short_vector()?.into() })
+    }
+}
+
 /// The record type of handshake messages.
 const HANDSHAKE: u8 = 22;
 /// The handshake type of a ClientHello.
 const CLIENT_HELLO: u8 = 1;
+/// That of a ServerHello.
+const SERVER_HELLO: u8 = 2;
 /// The longest ClientHello that is looked into, in bytes: browsers send 2 KiB.
 pub(crate) const HELLO_BYTES_MAX: usize = 16 * 1024;
 const RECORD_HEADER_BYTES: usize = 5;

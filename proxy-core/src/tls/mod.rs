@@ -10,6 +10,7 @@
 //! - [`verify`]: chains of certificates, weighed;
 //! - [`certificate`]: what one says of itself;
 //! - [`names`]: OpenSSL's names;
+//! - [`ocsp`]: what responders say of our certificates, fetched and stapled;
 //! - [`client`]: the other side, towards upstreams;
 //! - [`computed`]: certificates whose names hold variables;
 //! - [`build`]: what a configuration's certificates and settings compile to.
@@ -20,6 +21,7 @@ pub mod client;
 pub mod computed;
 pub(crate) mod hello;
 pub mod names;
+pub mod ocsp;
 pub(crate) mod records;
 pub(crate) mod session;
 pub mod verify;

@@ -25,7 +25,7 @@ use rustls::{
 use smallvec::SmallVec;
 
 use super::client::Refusal;
-use super::hello::{self, Opening};
+use super::hello::{self, Greeting, Opening};
 use super::records::{Broken, Kernel, Records, TEXT_BYTES_MAX};
 use crate::buf::{Buf, Chain, Chunk};
 
@@ -43,6 +43,8 @@ pub(crate) struct Session {
     /// `ssl_buffer_size`: the most that one record carries, in bytes.
     record_bytes_max: usize,
     agreed: Option<Box<Agreed>>,
+    /// What our ServerHello said, until the handshake is complete.
+    greeting: Option<Box<Greeting>>,
 }
 
 /// Where a session stands; see the drawing above.
@@ -82,6 +84,8 @@ pub(crate) struct Agreed {
     pub(crate) protocol: Box<[u8]>,
     pub(crate) resumed: bool,
     pub(crate) peer_chain: Vec<CertificateDer<'static>>,
+    /// What our ServerHello said.
+    pub(crate) greeting: Option<Box<Greeting>>,
 }
 
 /// A handshake in progress.
@@ -118,6 +122,7 @@ impl Session {
             sealed_bytes: 0,
             record_bytes_max: TEXT_BYTES_MAX,
             agreed: None,
+            greeting: None,
         }
     }
 
@@ -266,6 +271,9 @@ impl Session {
         if self.incoming.is_empty() {
             self.incoming = Vec::new();
         }
+        if let Some(greeting) = Greeting::peek(&out) {
+            self.greeting = Some(Box::new(greeting));
+        }
         self.outgoing.push(Chunk::from_vec(out));
     }
 
@@ -298,7 +306,7 @@ impl Session {
         if common.is_handshaking() {
             return false;
         }
-        self.agreed = Some(Box::new(Agreed::of(common)));
+        self.agreed = Some(Box::new(Agreed { greeting: self.greeting.take(), ..Agreed::of(common) }));
         let Some(suite) = common.negotiated_cipher_suite() else { return false };
         let taken = match self.shaking.take() {
             Some(Shaking::Server(conn)) => conn
@@ -329,7 +337,9 @@ impl Session {
     /// What is known before the handshake is complete.
     pub(crate) fn agreed_early(&self) -> Option<Agreed> {
         match &self.shaking {
-            Some(Shaking::Server(conn)) => Some(Agreed::of(conn)),
+            Some(Shaking::Server(conn)) => {
+                Some(Agreed { greeting: self.greeting.clone(), ..Agreed::of(conn) })
+            }
             Some(Shaking::Client(_)) | None => None,
         }
     }
@@ -408,6 +418,7 @@ impl Agreed {
                 .peer_certificates()
                 .map(|chain| chain.iter().map(|certificate| certificate.clone().into_owned()).collect())
                 .unwrap_or_default(),
+            greeting: None,
         }
     }
 }

@@ -72,6 +72,7 @@ files! {
     routing
     scgi_uwsgi
     ssi
+    static_corners
     status
     subrequests
     timeouts

@@ -132,6 +132,24 @@ pub(super) const ENTRIES: &[Entry] = &[
         "A file with lists of revoked certificates.",
     ).server(|level, call| lower::tls::crl(&mut level.tls, call)),
     Entry::new(
+        "ssl_stapling",
+        C::HS,
+        A::FLAG,
+        "Whether certificates are shown with what their responders say (OCSP), fetched ahead. Default: off.",
+    ).server(|level, call| super::store(&mut level.tls.stapling, call.first().flag())),
+    Entry::new(
+        "ssl_stapling_responder",
+        C::HS,
+        A::ONE,
+        "The responder's URL, in the place of the one in the certificate. Only http://.",
+    ).server(|level, call| lower::stapling::responder(&mut level.tls, call)),
+    Entry::new(
+        "ssl_stapling_verify",
+        C::HS,
+        A::FLAG,
+        "Whether what responders say is verified. It always is: on and off are the same.",
+    ).server(|level, call| super::store(&mut level.tls.stapling_verify, call.first().flag())),
+    Entry::new(
         "ssl_stapling_file",
         C::HS,
         A::ONE,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proxy_core::config::{
-    LocationKind, LogFormat, Match, Origin, Resolver, RewriteLine, RewriteOp, Template, UpstreamTls,
+    LocationKind, LogFormat, Match, Origin, Resolver, RewriteLine, RewriteOp, Stapling, Template, UpstreamTls,
 };
 use proxy_core::route::Regex;
 
@@ -82,6 +82,8 @@ pub struct Context<'e> {
     pub tls_failed: bool,
     /// Certificates with the files that they came from.
     pub certificates: Vec<Watched>,
+    /// Certificates that are shown with what their responders say.
+    pub staplings: Vec<Arc<Stapling>>,
     /// TLS towards upstreams by what is said of it; none for what was refused.
     pub upstream_tls: HashMap<String, Option<Arc<UpstreamTls>>>,
     /// The files' names, each made once.
@@ -106,6 +108,7 @@ impl<'e> Context<'e> {
             resolvers: Vec::new(),
             tls_failed: false,
             certificates: Vec::new(),
+            staplings: Vec::new(),
             upstream_tls: HashMap::new(),
             file_names: HashMap::new(),
         }

@@ -26,6 +26,7 @@ use super::mirror::MirrorLevel;
 use super::proxy::{ProxyLevel, ProxyShared};
 use super::real_ip::RealIpLevel;
 use super::server::ServerLevel;
+use super::stapling::Asker;
 use super::upstream::Upstreams;
 use super::upstream_tls::TlsPair;
 use super::vetting::VettingLevel;
@@ -402,7 +403,8 @@ impl Lower<'_, '_> {
         let rewrite = std::mem::take(&mut node.level.own.rewrite).into();
         let origin = self.cx.origin(node.directive.name.span);
         let root = node.id;
-        let tls = limits.tls.finish(self.cx);
+        let asker = Asker::of(node.level.core.as_ref(), &outer.core);
+        let tls = limits.tls.finish(asker, self.cx);
         let (tree, named) = self.node(node, outer, None, out);
         let default = Server::default();
         let server = Server {

@@ -39,6 +39,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod server;
 pub mod split_clients;
+pub mod stapling;
 pub mod syslog;
 pub mod template;
 pub mod tls;
@@ -111,6 +112,7 @@ pub fn lower(
         caches,
         resolvers,
         certificates,
+        staplings,
         ..
     } = cx;
     let reads_counters = variables.reads_counters;
@@ -126,6 +128,7 @@ pub fn lower(
         locations: http.locations,
         upstreams: upstreams.finish(),
         resolvers,
+        staplings,
         logs: logs.access,
         error_logs: logs.errors,
         limit_zones,

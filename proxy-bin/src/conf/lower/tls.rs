@@ -15,6 +15,7 @@ use rustls::time_provider::DefaultTimeProvider;
 
 use super::context::{Call, Context};
 use super::core::inherit;
+use super::stapling::Asker;
 use super::tls_values::emerg;
 use crate::conf::diagnostic::{Diagnostic, Severity};
 use crate::conf::span::Span;
@@ -63,7 +64,10 @@ pub struct TlsLevel {
     pub client_certificate: Option<Named>,
     pub trusted_certificate: Option<Named>,
     pub crl: Option<Named>,
+    pub stapling: Option<bool>,
     pub stapling_file: Option<Named>,
+    pub stapling_responder: Option<String>,
+    pub stapling_verify: Option<bool>,
     pub reject_handshake: Option<bool>,
     /// The inner `None` is `off`.
     pub certificate_cache: Option<Option<CacheLimits>>,
@@ -106,23 +110,30 @@ impl TlsLevel {
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; certificate certificate_key password_file protocols ciphers ciphersuites curves
             prefer_server_ciphers buffer_size session_cache session_tickets session_ticket_key session_timeout
-            early_data verify_client verify_depth client_certificate trusted_certificate crl stapling_file
-            reject_handshake certificate_cache);
+            early_data verify_client verify_depth client_certificate trusted_certificate crl stapling stapling_file
+            stapling_responder stapling_verify reject_handshake certificate_cache);
     }
 
     /// What the core needs; none for a server without a certificate. Mistakes are recorded.
-    pub fn finish(&self, cx: &mut Context<'_>) -> Option<Arc<TlsServer>> {
+    /// `asker` says who looks names up for it.
+    pub fn finish(&self, asker: Asker, cx: &mut Context<'_>) -> Option<Arc<TlsServer>> {
         let named = self.certificate.as_deref().unwrap_or_default();
         let reject = self.reject_handshake.unwrap_or(false);
         if named.is_empty() && !reject {
             return None;
         }
-        let made = self.make(cx, named, reject);
+        let made = self.make(asker, cx, named, reject);
         cx.tls_failed |= made.is_none();
         made
     }
 
-    fn make(&self, cx: &mut Context<'_>, named: &[Named], reject: bool) -> Option<Arc<TlsServer>> {
+    fn make(
+        &self,
+        asker: Asker,
+        cx: &mut Context<'_>,
+        named: &[Named],
+        reject: bool,
+    ) -> Option<Arc<TlsServer>> {
         let keys = self.certificate_key.as_deref().unwrap_or_default();
         if let Some(alone) = named.get(keys.len()) {
             let message = format!("no \"ssl_certificate_key\" is defined for certificate \"{}\"", alone.text);
@@ -134,7 +145,9 @@ impl TlsLevel {
         let computed = computed_pairs(&pairs, self.password_file.as_ref(), limits, cx)?;
         let mut certificates = Vec::new();
         for (certificate, key) in pairs.iter().filter(|_| computed.is_none()) {
-            certificates.push(self.load(cx, certificate, key)?);
+            let loaded = self.load(cx, certificate, key)?;
+            self.staple(asker, certificate, &loaded, cx)?;
+            certificates.push(loaded);
         }
         let (announced, trust) = self.trust(cx)?;
         let timeout_s = self.session_timeout.unwrap_or(SESSION_TIMEOUT_S);
@@ -176,7 +189,7 @@ impl TlsLevel {
             Some(file) => tls_files::passwords(&read(cx, file, "cannot read")?),
             None => Vec::new(),
         };
-        let ocsp = match &self.stapling_file {
+        let ocsp = match self.stapling_file.as_ref().filter(|_| self.stapling == Some(true)) {
             Some(file) => Some(read(cx, file, "cannot read")?),
             None => None,
         };

@@ -300,6 +300,7 @@ fn take_idle(id: ConnId, client: ConnId, ctx: &mut Context) -> Option<Box<Upstre
         | Conn::Sub { .. }
         | Conn::NameServer(_)
         | Conn::Probe(_)
+        | Conn::Fetch(_)
         | Conn::Alarm(_) => None,
     }
 }

@@ -74,7 +74,7 @@ impl Exchange {
         let nothing_to_send = matches!(self.proxy.framing, BodyFraming::None | BodyFraming::Length(0));
         self.proxy.request_ended = in_memory || nothing_to_send;
         if self.proxy.request_ended {
-            conn.queue_body_end(self.proxy.framing, ctx);
+            conn.queue_body_end(self.proxy.framing, Chunk::empty(), ctx);
         }
     }
 

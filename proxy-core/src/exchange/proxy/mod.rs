@@ -202,6 +202,7 @@ impl Exchange {
         if streams && !self.body.is_complete() && !self.pump_request_body(link, ctx) {
             return;
         }
+        let trailers = self.request_trailers();
         let Some(conn) = self.proxy.conn.as_mut() else { return };
         if matches!(self.proxy.phase, Phase::Connecting | Phase::Handshaking) || self.proxy.request_ended {
             return conn.link.flush(ctx);
@@ -214,7 +215,7 @@ impl Exchange {
                     conn.queue_body(&mut held, self.proxy.framing, ctx);
                 }
                 if self.body.is_complete() {
-                    conn.queue_body_end(self.proxy.framing, ctx);
+                    conn.queue_body_end(self.proxy.framing, trailers, ctx);
                     self.proxy.request_ended = true;
                 } else if self.body.held().is_empty() {
                     // What was taken makes room: ask for more at once.
@@ -233,7 +234,7 @@ impl Exchange {
                 }
                 spill.want_read(ctx);
                 if spill.unread() == 0 {
-                    conn.queue_body_end(self.proxy.framing, ctx);
+                    conn.queue_body_end(self.proxy.framing, trailers, ctx);
                     self.proxy.request_ended = true;
                 }
             }
@@ -371,6 +372,7 @@ impl Exchange {
             | Reason::UpstreamQueue
             | Reason::NameServer
             | Reason::HealthCheck
+            | Reason::Staple
             | Reason::Spill => UpstreamError::RecvTimeout,
         };
         self.attempt_failed(error, link, ctx);

@@ -17,6 +17,7 @@ use crate::exchange::request_body::Mode;
 use crate::exchange::{Carried, Exchange, Stage};
 use crate::filter;
 use crate::h1::body::Decoded;
+use crate::h1::encode;
 use crate::h1::{Parsed, ResponseLimits, parse_response};
 use crate::http::date::parse as parse_date;
 use crate::http::framing::{ResponseMeta, response_framing};
@@ -156,11 +157,11 @@ impl Exchange {
             return;
         }
         let mut out = core::mem::take(&mut ctx.scratch);
-        crate::h1::encode::status_line(&mut out, Status::EARLY_HINTS, b"Early Hints");
+        encode::status_line(&mut out, Status::EARLY_HINTS, b"Early Hints");
         for field in &head.fields {
             let (name, value) = head.pair(field);
             if !crate::http::is_hop_by_hop(field.id) && field.id != HeaderId::ContentLength {
-                crate::h1::encode::field(&mut out, name, value);
+                encode::field(&mut out, name, value);
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -499,21 +500,46 @@ impl Exchange {
             return false;
         };
         let target = target.to_vec();
-        self.carried = Carried::of(head);
+        self.carry(head, proxy, ctx);
         self.facts.upstream_head = Some(head.clone());
         self.end_attempt(Outcome::Success, false, ctx);
-        if self.method != Method::Head {
-            self.become_get();
-        }
-        self.drop_request_body(ctx);
         match target.split_first() {
+            // The request goes there as it is.
             Some((b'@', name)) => self.enter_named(name, link, ctx),
             _ => {
+                if self.method != Method::Head {
+                    self.become_get();
+                }
+                self.drop_request_body(ctx);
                 self.set_uri_and_args(target);
                 self.redirect_internally(link, ctx);
             }
         }
         true
+    }
+
+    /// Keeps what nginx keeps of such a head.
+    fn carry(&mut self, head: &ResponseHead, proxy: &Proxy, ctx: &mut Context) {
+        const FRESHNESS: [&[u8]; 2] = [b"cache-control", b"expires"];
+        const KEPT: [&[u8]; 2] = [b"content-disposition", b"accept-ranges"];
+        let generation = Rc::clone(&self.generation);
+        let mut carried = Carried::default();
+        for field in &head.fields {
+            let (name, value) = head.pair(field);
+            if field.id == HeaderId::ContentType {
+                carried.content_type = Chunk::from_vec(value.to_vec());
+            } else if field.id == HeaderId::SetCookie {
+                let changed = self.rewrite_cookie(value, proxy, &generation, ctx);
+                encode::field(&mut carried.lines, name, changed.as_deref().unwrap_or(value));
+            } else if FRESHNESS.iter().any(|kept| name.eq_ignore_ascii_case(kept)) {
+                encode::field(&mut carried.freshness, name, value);
+            } else if KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+                && !(proxy.force_ranges && field.id == HeaderId::AcceptRanges)
+            {
+                encode::field(&mut carried.lines, name, value);
+            }
+        }
+        self.carried = carried;
     }
 }
 
@@ -534,24 +560,6 @@ fn reply_room(buffered: bool, proxy: &Proxy) -> Room {
         memory_bytes_max: if buffered { buffering.memory_bytes_max } else { buffering.head_bytes_max },
         file_bytes_max: if buffered { buffering.file_bytes_max } else { 0 },
         directory: alloc::sync::Arc::clone(&buffering.temp_path),
-    }
-}
-
-impl Carried {
-    /// What nginx keeps of such a head.
-    fn of(head: &ResponseHead) -> Self {
-        const KEPT: [&[u8]; 5] =
-            [b"set-cookie", b"content-disposition", b"cache-control", b"expires", b"accept-ranges"];
-        let mut carried = Self::default();
-        for field in &head.fields {
-            let (name, value) = head.pair(field);
-            if field.id == HeaderId::ContentType {
-                carried.content_type = Chunk::from_vec(value.to_vec());
-            } else if KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) {
-                crate::h1::encode::field(&mut carried.lines, name, value);
-            }
-        }
-        carried
     }
 }
 

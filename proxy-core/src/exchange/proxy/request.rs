@@ -89,7 +89,7 @@ impl Exchange {
     }
 
     /// The fields that are sent: others where the reply may be kept.
-    fn set_headers<'a>(&self, proxy: &'a Proxy) -> &'a SetHeaders {
+    pub(super) fn set_headers<'a>(&self, proxy: &'a Proxy) -> &'a SetHeaders {
         let cache = proxy.cache.as_ref().filter(|_| self.asks_for_cache());
         cache.map_or(&proxy.set_headers, |cache| &cache.set_headers)
     }
@@ -179,7 +179,7 @@ impl Exchange {
             if !body.is_empty() {
                 conn.link.queue(Chunk::from_vec(body));
             }
-            conn.queue_body_end(self.proxy.framing, ctx);
+            conn.queue_body_end(self.proxy.framing, Chunk::empty(), ctx);
             self.proxy.request_ended = true;
             return;
         }
@@ -193,6 +193,7 @@ impl Exchange {
             }
         }
         let head = ctx.take_scratch();
+        let trailers = self.request_trailers();
         let Some(conn) = self.proxy.conn.as_mut() else { return };
         conn.link.queue_head(head);
         if in_memory && !one_piece {
@@ -203,7 +204,7 @@ impl Exchange {
         let nothing_to_send = matches!(self.proxy.framing, BodyFraming::None | BodyFraming::Length(0));
         self.proxy.request_ended = in_memory || nothing_to_send;
         if self.proxy.request_ended {
-            conn.queue_body_end(self.proxy.framing, ctx);
+            conn.queue_body_end(self.proxy.framing, trailers, ctx);
         }
     }
 }

@@ -7,8 +7,10 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::Phase;
+use crate::buf::Chunk;
 use crate::command::ConnId;
 use crate::config::{Proxy, ProxyHttpVersion};
 use crate::conn::port::LegAt;
@@ -16,9 +18,10 @@ use crate::conn::{Link, UpstreamConn};
 use crate::error::UpstreamError;
 use crate::exchange::Exchange;
 use crate::exchange::context::{Conn, Context};
+use crate::h1::is_plain;
 use crate::h2::trunk::door::{self, Berth, Standing};
-use crate::http::ResponseHead;
 use crate::http::framing::{ResponseMeta, response_framing};
+use crate::http::{HeaderId, ResponseHead};
 use crate::timer::Reason;
 use crate::tls::client::Identity;
 
@@ -120,6 +123,39 @@ impl Exchange {
             Standing::Failed(error) => self.attempt_failed(error, link, ctx),
         }
         true
+    }
+
+    /// The lines behind the request's body that the present attempt gets. Towards HTTP/1 they are dropped, as in nginx; on
+    /// a stream they pass by the rules of the head's fields: what is set, or not passed on, cannot come by the back door.
+    pub(super) fn request_trailers(&self) -> Chunk {
+        let all = self.body.trailers();
+        if all.is_empty() || !self.is_on_stream() {
+            return Chunk::empty();
+        }
+        let generation = &self.generation;
+        let Some(proxy) = self.proxy_settings(generation).filter(|proxy| proxy.pass_request_headers) else {
+            return Chunk::empty();
+        };
+        let server = generation.config.server(self.facts.server);
+        let is_passed = |name: &[u8]| {
+            let id = HeaderId::from_token(name);
+            let plain = server.is_none_or(|server| {
+                !server.ignore_invalid_headers || is_plain(name, server.underscores_in_headers)
+            });
+            let head = self.facts.head.bytes.as_slice();
+            let mut ours = self.meta.connection.named.iter().map(|named| named.of(head));
+            plain
+                && !self.set_headers(proxy).names.contains(id, name)
+                && !ours.any(|ours| ours.eq_ignore_ascii_case(name))
+        };
+        let mut passed = Vec::new();
+        for line in all.split_inclusive(|byte| *byte == b'\n') {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            if is_passed(name) {
+                passed.extend_from_slice(line);
+            }
+        }
+        if passed.is_empty() { Chunk::empty() } else { Chunk::from_vec(passed) }
     }
 
     /// What the stream has taken so far.

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{NamedGroup, ProtocolVersion};
 
 use super::{Answer, Env, always, number, text, unless_empty};
@@ -9,6 +10,7 @@ use crate::config::{ClientVerify, Variable};
 use crate::exchange::Facts;
 use crate::exchange::facts::TlsFacts;
 use crate::tls::certificate;
+use crate::tls::hello::Greeting;
 use crate::tls::names;
 
 impl Facts {
@@ -30,8 +32,14 @@ impl Facts {
             Variable::SslCurves => tls.is_some_and(|tls| list(&tls.hello.groups, names::write_group, out)),
             Variable::SslServerName => unless_empty(tls.map_or(&[], |tls| &*tls.server_name), out),
             Variable::SslAlpnProtocol => unless_empty(tls.map_or(&[], |tls| &*tls.protocol), out),
-            // rustls keeps the identifier to itself.
-            Variable::SslSessionId => false,
+            Variable::SslSessionId => {
+                agreed.is_some_and(|agreed| session_id(agreed.version, agreed.greeting.as_deref(), out))
+            }
+            // As nginx with an OpenSSL before 3.5, or before 4: rustls does not tell, and has no ECH.
+            Variable::SslSigalg
+            | Variable::SslClientSigalg
+            | Variable::SslEchStatus
+            | Variable::SslEchOuterServerName => false,
             Variable::SslSessionReused => {
                 text(agreed.map(|agreed| if agreed.resumed { &b"r"[..] } else { b"." }), out)
             }
@@ -86,6 +94,22 @@ impl Facts {
         };
         Some(text(value.as_deref(), out))
     }
+}
+
+/// In lower-case hex. TLS 1.3 has none (RFC 8446, section 4.1.3): as with OpenSSL it is a number of the connection's own.
+fn session_id(version: Option<ProtocolVersion>, greeting: Option<&Greeting>, out: &mut Vec<u8>) -> bool {
+    let Some(greeting) = greeting else { return false };
+    let made;
+    let id = if version == Some(ProtocolVersion::TLSv1_3) {
+        made = digest(&SHA256, &greeting.random);
+        made.as_ref()
+    } else {
+        &greeting.session_id
+    };
+    for byte in id {
+        out.extend(alloc::format!("{byte:02x}").bytes());
+    }
+    !id.is_empty()
 }
 
 fn protocol(version: Option<ProtocolVersion>) -> Option<&'static [u8]> {
