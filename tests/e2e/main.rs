@@ -12,6 +12,7 @@ mod balance;
 mod cache;
 mod clients;
 mod differential;
+mod floods;
 mod grpc;
 mod guides;
 mod h2;
