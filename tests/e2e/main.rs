@@ -9,6 +9,7 @@
 mod api;
 mod attacks;
 mod balance;
+mod browser;
 mod cache;
 mod clients;
 mod differential;
