@@ -15,6 +15,7 @@ pub mod h1_request;
 pub mod h1_response;
 pub mod h2_conn;
 pub mod h2_frames;
+pub mod h2_trunk;
 pub mod hpack;
 mod message;
 mod pieces;

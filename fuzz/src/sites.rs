@@ -59,6 +59,12 @@ pub(crate) fn http2() -> Arc<Config> {
     Arc::clone(SITE.get_or_init(|| Arc::new(site(HTTP2))))
 }
 
+/// The site whose upstreams are spoken to in HTTP/2.
+pub(crate) fn http2_out() -> Arc<Config> {
+    static SITE: OnceLock<Arc<Config>> = OnceLock::new();
+    Arc::clone(SITE.get_or_init(|| Arc::new(site(HTTP2_OUT))))
+}
+
 fn site(text: &str) -> Config {
     let compiled = compiled(&[text.as_bytes()], None, true);
     let said: Vec<_> = compiled.diagnostics.iter().map(|d| d.headline(&compiled.sources)).collect();
@@ -198,5 +204,25 @@ http {
         location /files/ { root /srv; }
         location /go { return 301 /elsewhere; }
         location /drop { return 444; }
+    }
+}"#;
+
+/// HTTP/2 on the far side: pooled and shared connections, small buffers, a second server.
+const HTTP2_OUT: &str = r#"
+error_log logs/error.log info;
+events { worker_connections 64; }
+http {
+    access_log logs/access.log combined;
+    upstream app { server 10.0.0.1 max_fails=0; server 10.0.0.2; keepalive 1; keepalive_requests 5; keepalive_timeout 4s; }
+    server {
+        listen 80; server_name a.test; http2 on; proxy_http_version 2;
+        client_body_buffer_size 64; client_max_body_size 4k; client_body_timeout 2s; client_header_timeout 2s;
+        send_timeout 2s; keepalive_timeout 5s; lingering_time 5s; lingering_timeout 1s;
+        proxy_connect_timeout 1s; proxy_send_timeout 2s; proxy_read_timeout 3s; proxy_pass_trailers on;
+        proxy_buffer_size 1k; proxy_buffers 2 1k; proxy_busy_buffers_size 1k; proxy_max_temp_file_size 16k; proxy_temp_file_write_size 1k;
+        grpc_connect_timeout 1s; grpc_send_timeout 2s; grpc_read_timeout 3s;
+        location / { proxy_pass http://app; }
+        location /stream { proxy_pass http://app; proxy_request_buffering off; proxy_buffering off; client_max_body_size 0; }
+        location /grpc { grpc_pass app; client_max_body_size 0; }
     }
 }"#;

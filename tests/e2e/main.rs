@@ -9,10 +9,12 @@
 mod api;
 mod attacks;
 mod balance;
+mod browser;
 mod cache;
 mod clients;
 mod differential;
 mod failover;
+mod floods;
 mod grpc;
 mod guides;
 mod h2;

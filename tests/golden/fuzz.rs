@@ -20,10 +20,11 @@ use std::path::{Path, PathBuf};
 /// A target by its name.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 12] = [
     ("h1_request", bodies::h1_request::run),
     ("h1_response", bodies::h1_response::run),
     ("h2_conn", bodies::h2_conn::run),
+    ("h2_trunk", bodies::h2_trunk::run),
     ("h2_frames", bodies::h2_frames::run),
     ("hpack", bodies::hpack::run),
     ("chunked", bodies::chunked::run),

@@ -17,6 +17,7 @@ mod checked;
 mod client;
 mod clock;
 mod config;
+mod duet;
 mod engine;
 mod fakes;
 mod files;

@@ -60,27 +60,33 @@ fn check_shares(plan: &Plan, outcome: &Outcome) {
     }
 }
 
-/// A server that fails for good is left alone: `max_fails` failures and what is under way by then, one request in each
-/// `fail_timeout` afterwards.
+/// A server that has failed `max_fails` times in a row, and does so for good, gets nothing for `fail_timeout`.
 fn check_patience(plan: &Plan, outcome: &Outcome) {
     if plan.site.max_fails == 0 || !plan.mood.sick_servers || !plan.reloads.is_empty() {
         return;
     }
     for (server, _) in plan.sickness.iter().enumerate().filter(|(_, sickness)| sickness.is_for_good()) {
-        // A connection that served before does not count against a server.
-        let failed =
-            |attempt: &&Attempt| attempt.server == server && attempt.fault.is_some() && !attempt.reused;
-        let times: Vec<u64> = outcome.attempts.iter().filter(failed).map(|attempt| attempt.at_us).collect();
-        let (Some(first), Some(last)) = (times.first(), times.last()) else { continue };
-        let probes = (last - first) / (plan.site.fail_timeout.0 * 1000);
-        let bound = plan.site.max_fails as usize + plan.clients.len() + probes as usize;
-        assert!(
-            times.len() <= bound,
-            "server {server} failed {} times, {bound} were due at most",
-            times.len()
-        );
+        // A reset of a connection that served before does not count against a server.
+        let counts = |attempt: &Attempt| match attempt.fault {
+            Some(Fault::ResetInHead(_)) => !attempt.reused,
+            fault => fault.is_some(),
+        };
+        let failed = |attempt: &&Attempt| attempt.server == server && counts(attempt);
+        let asked =
+            outcome.attempts.iter().filter(failed).map(|attempt| (attempt.at_us, attempt.failed_us()));
+        let refused = outcome.refused.iter().filter(|(to, _, _)| *to == server);
+        let failed: Vec<(u64, u64)> = asked.chain(refused.map(|(_, from, until)| (*from, *until))).collect();
+        let mut ends: Vec<u64> = failed.iter().map(|(_, end_us)| *end_us).collect();
+        ends.sort_unstable();
+        let Some(out_us) = ends.get(plan.site.max_fails as usize - 1) else { continue };
+        let quiet = out_us + SETTLES_US..out_us + plan.site.fail_timeout.0 * 1000;
+        let asked = failed.iter().find(|(at_us, _)| quiet.contains(at_us));
+        assert!(asked.is_none(), "server {server} is out from {out_us} us, and asked: {asked:?}");
     }
 }
+
+/// How long it takes at the most until a failure is known and what is on its way to a server has arrived.
+const SETTLES_US: u64 = 300_000;
 
 /// Where nothing goes wrong, `max_conns` bounds what a server works on at one time.
 fn check_room(plan: &Plan, outcome: &Outcome) {

@@ -43,7 +43,12 @@ impl Sickness {
 
     /// Whether it fails everybody from some moment on until the run is over.
     pub(crate) fn is_for_good(self) -> bool {
-        matches!(self, Self::From(_, until_us, Trouble::Hangs | Trouble::Resets(_) | Trouble::Refuses) if until_us > u64::MAX / 4)
+        match self {
+            Self::From(_, until_us, trouble) => {
+                until_us > u64::MAX / 4 && !matches!(trouble, Trouble::Slow(_))
+            }
+            Self::Well | Self::Flaps(..) => false,
+        }
     }
 
     /// Whether nobody has got an answer from a server for so long.

@@ -1,6 +1,6 @@
 //! A simulated upstream server's end of one connection: it reads requests strictly and answers each as planned.
 
-use crate::config::ACCEL;
+use crate::config::{ACCEL, TIMEOUT};
 use crate::net::PeerEnd;
 use crate::pipe::End;
 use crate::plan::{self, Coding, Exchange, Fault, Plan, Then};
@@ -14,7 +14,7 @@ pub(crate) struct Attempt {
     pub(crate) exchange: usize,
     pub(crate) server: usize,
     pub(crate) at_us: u64,
-    /// When the whole reply was handed to the network.
+    /// When the whole reply was handed to the network, or the connection was ended.
     pub(crate) done_us: Option<u64>,
     /// It is what X-Accel-Redirect led to.
     pub(crate) inner: bool,
@@ -32,6 +32,13 @@ pub(crate) struct Attempt {
     pub(crate) replied: bool,
     /// What the core said in the tunnel.
     pub(crate) tunnel: Vec<u8>,
+}
+
+impl Attempt {
+    /// When the core had to know that it failed: whoever says nothing fails when time is up.
+    pub(crate) fn failed_us(&self) -> u64 {
+        self.done_us.unwrap_or(self.at_us + TIMEOUT.0 * 1000)
+    }
 }
 
 /// One connection of an upstream.
@@ -210,6 +217,7 @@ impl Upstream {
             Act::Echo => return self.echo(end, &attempt.tunnel),
             Act::Finish => end.shutdown(),
             Act::Close | Act::Reset => {
+                attempt.done_us.get_or_insert(end.clock.now_us());
                 if matches!(act, Act::Close) {
                     end.close()
                 } else {

@@ -65,6 +65,8 @@ enum Agent {
 pub(crate) struct Outcome {
     pub(crate) clients: Vec<Client>,
     pub(crate) attempts: Vec<Attempt>,
+    /// Connections that did not come about: to whom, from when, until when.
+    pub(crate) refused: Vec<(usize, u64, u64)>,
     pub(crate) access: Vec<String>,
     pub(crate) files_failed: bool,
     /// Blocks, small and large, that the drained worker still held.
@@ -82,6 +84,7 @@ pub(crate) struct World<'a> {
     rng: Rng,
     agents: Vec<Agent>,
     attempts: Vec<Attempt>,
+    refused: Vec<(usize, u64, u64)>,
     access: Vec<String>,
     resolving: BTreeMap<ResolveId, ()>,
     drained: bool,
@@ -113,6 +116,7 @@ impl<'a> World<'a> {
             rng,
             agents: Vec::new(),
             attempts: Vec::new(),
+            refused: Vec::new(),
             access: Vec::new(),
             resolving: BTreeMap::new(),
             drained: false,
@@ -325,6 +329,10 @@ impl<'a> World<'a> {
                 let outcome = connect_outcome(self.plan, dead, &mut self.rng);
                 let link = net.connect(conn, outcome, clock);
                 let accepted = outcome == ConnectOutcome::Accepted;
+                if !accepted && checked.is_none() {
+                    let span_us = if outcome == ConnectOutcome::Silent { TIMEOUT.0 * 1000 } else { 0 };
+                    self.refused.push((server, clock.now_us(), clock.now_us() + span_us));
+                }
                 self.agents.push(if accepted && checked.is_some() {
                     Agent::Checked(Checked::new(server))
                 } else if accepted {
@@ -429,6 +437,7 @@ impl<'a> World<'a> {
         Outcome {
             clients: clients.collect(),
             attempts: self.attempts,
+            refused: self.refused,
             access: self.access,
             files_failed,
             kept_blocks,

@@ -55,7 +55,7 @@ impl Default for Http2Client {
 }
 
 /// The first whole frame of `bytes`: kind, flags, stream, payload.
-fn frame(bytes: &mut Vec<u8>) -> Option<(u8, u8, u32, Vec<u8>)> {
+pub(super) fn frame(bytes: &mut Vec<u8>) -> Option<(u8, u8, u32, Vec<u8>)> {
     let [a, b, c, kind, flags, w, x, y, z, ..] = **bytes else { return None };
     let len = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
     if bytes.len() < 9 + len {
@@ -66,7 +66,7 @@ fn frame(bytes: &mut Vec<u8>) -> Option<(u8, u8, u32, Vec<u8>)> {
     Some((kind, flags, u32::from_be_bytes([w & 0x7f, x, y, z]), payload))
 }
 
-fn number(bytes: &[u8]) -> u32 {
+pub(super) fn number(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 

@@ -5,6 +5,7 @@
 
 mod audience;
 pub(crate) mod h2_client;
+pub(crate) mod h2_server;
 pub(crate) mod rig;
 
 use std::sync::Arc;

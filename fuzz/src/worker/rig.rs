@@ -18,6 +18,7 @@ use super::super::h1_request::Requests;
 use super::super::message::{Event, Reader};
 use super::audience::FirstReply;
 use super::h2_client::Http2Client;
+use super::h2_server::Http2Server;
 
 /// Commands that one input may cause for each living connection, and at least.
 const COMMANDS_PER_CONN: usize = 8;
@@ -37,6 +38,7 @@ enum Audience {
     Client(FirstReply),
     Http2(Box<Http2Client>),
     Upstream(Reader<Requests>),
+    Http2Upstream(Box<Http2Server>),
     NameServer,
 }
 
@@ -47,6 +49,13 @@ impl Audience {
             Self::Client(reply) => reply.hear(bytes),
             Self::NameServer => {}
             Self::Http2(client) => client.hear(bytes),
+            Self::Http2Upstream(server) => {
+                // An upgrade is asked for in HTTP/1.1 all the same.
+                if let Some(other) = server.hear(bytes) {
+                    *self = Self::Upstream(Reader::new(Requests::forwarded()));
+                    self.hear(&other);
+                }
+            }
             Self::Upstream(reader) => {
                 reader.feed(bytes);
                 if let Some(Event::Error(error)) = reader.events.last() {
@@ -69,6 +78,7 @@ impl Audience {
                 }
             }
             Self::Http2(client) => client.say(bytes),
+            Self::Http2Upstream(server) => server.say(bytes),
             Self::Upstream(_) | Self::NameServer => {}
         }
     }
@@ -114,6 +124,8 @@ pub(crate) struct Rig {
     pub(crate) files: BTreeMap<FileId, (bool, Option<FileOp>)>,
     pub(crate) resolving: BTreeSet<ResolveId>,
     name_servers: BTreeSet<Address>,
+    /// Whether upstreams are spoken to in HTTP/2.
+    expects_http2: bool,
     pub(crate) strays: Vec<Completion>,
     pub(crate) shutdown: bool,
     drained: bool,
@@ -139,6 +151,7 @@ impl Rig {
             files: BTreeMap::new(),
             resolving: BTreeSet::new(),
             name_servers: BTreeSet::new(),
+            expects_http2: false,
             strays: Vec::new(),
             shutdown: false,
             drained: false,
@@ -147,6 +160,11 @@ impl Rig {
         };
         rig.drain();
         rig
+    }
+
+    /// From now on upstreams are spoken to in HTTP/2.
+    pub(crate) const fn expect_http2(&mut self) {
+        self.expects_http2 = true;
     }
 
     /// Says what happens, if somebody wants to know.
@@ -400,6 +418,8 @@ impl Rig {
         // A name server is asked by TCP only after it was asked by a datagram.
         let audience = if self.name_servers.contains(address) {
             Audience::NameServer
+        } else if self.expects_http2 {
+            Audience::Http2Upstream(Box::default())
         } else {
             Audience::Upstream(Reader::new(Requests::forwarded()))
         };

@@ -160,6 +160,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether a location is the control API: then it is counted what that tells.
+    #[must_use]
+    pub fn has_api(&self) -> bool {
+        self.locations.iter().any(|location| matches!(location.content, Content::Api { .. }))
+    }
+
     /// The server of this id.
     #[must_use]
     pub fn server(&self, id: ServerId) -> Option<&Server> {

@@ -26,9 +26,10 @@ pub enum Deed {
     Idle,
     /// DATA, HEADERS or CONTINUATION without bytes and without an end (CVE-2019-9518).
     Empty,
-    /// A WINDOW_UPDATE beyond two for each frame of DATA that we have sent.
+    /// A WINDOW_UPDATE beyond two for each frame of DATA that we have sent, whenever they come.
     Window,
-    /// We had to send a sliver of DATA, for the window had no more (CVE-2019-9511).
+    /// We had to send a sliver of DATA, for the window had no more (CVE-2019-9511), and more than one for each other
+    /// frame: a peer that answers each frame by itself breaks its window into odd pieces.
     Sliver,
 }
 
@@ -60,13 +61,22 @@ pub struct Flood;
 pub struct Counts {
     since: Instant,
     counts: [u32; 8],
+    /// WINDOW_UPDATEs and slivers that what we have sent makes up for.
+    updates_due: u32,
+    slivers_due: u32,
 }
+
+/// How many WINDOW_UPDATEs may be due at a time: for as many frames as a large window holds.
+const UPDATES_DUE_MAX: u32 = 1 << 20;
+
+/// How many slivers may be made up for at a time.
+const SLIVERS_DUE_MAX: u32 = 1000;
 
 impl Counts {
     /// Nothing counted yet.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self { since: now, counts: [0; 8] }
+        Self { since: now, counts: [0; 8], updates_due: 0, slivers_due: 0 }
     }
 
     /// Counts a deed.
@@ -75,17 +85,27 @@ impl Counts {
     /// It was one too many.
     pub fn add(&mut self, deed: Deed, now: Instant) -> Result<(), Flood> {
         if now > self.since + SPAN {
-            *self = Self::new(now);
+            (self.since, self.counts) = (now, [0; 8]);
+        }
+        let due = match deed {
+            Deed::Window => &mut self.updates_due,
+            Deed::Sliver => &mut self.slivers_due,
+            Deed::Reset | Deed::Refused | Deed::Settings | Deed::Ping | Deed::Idle | Deed::Empty => &mut 0,
+        };
+        if *due > 0 {
+            *due -= 1;
+            return Ok(());
         }
         let Some(count) = self.counts.get_mut(deed as usize) else { return Err(Flood) };
         *count += 1;
         if *count > deed.limit() { Err(Flood) } else { Ok(()) }
     }
 
-    /// A DATA frame went out: two WINDOW_UPDATEs may answer it.
-    pub fn allow_updates(&mut self) {
-        if let Some(count) = self.counts.get_mut(Deed::Window as usize) {
-            *count = count.saturating_sub(2);
+    /// A DATA frame went out: two WINDOW_UPDATEs may answer it. One that is no sliver makes up for one that is.
+    pub fn count_data(&mut self, is_sliver: bool) {
+        self.updates_due = (self.updates_due + 2).min(UPDATES_DUE_MAX);
+        if !is_sliver {
+            self.slivers_due = (self.slivers_due + 1).min(SLIVERS_DUE_MAX);
         }
     }
 }
@@ -112,5 +132,17 @@ mod tests {
             assert_eq!(counts.add(deed, start), Err(Flood), "{deed:?}");
             assert_eq!(counts.add(deed, start + SPAN + Millis(1)), Ok(()));
         }
+    }
+
+    #[test]
+    fn updates_may_come_long_after_the_data() {
+        let start = Instant::from_micros(1_000_000);
+        let mut counts = Counts::new(start);
+        (0..5000).for_each(|n| counts.count_data(n % 2 == 0));
+        assert!((0..10_000 + Deed::Window.limit()).all(|_| counts.add(Deed::Window, start).is_ok()));
+        assert_eq!(counts.add(Deed::Window, start), Err(Flood));
+        let slivers = SLIVERS_DUE_MAX + Deed::Sliver.limit();
+        assert!((0..slivers).all(|_| counts.add(Deed::Sliver, start).is_ok()));
+        assert_eq!(counts.add(Deed::Sliver, start), Err(Flood));
     }
 }

@@ -126,10 +126,11 @@ impl Output {
         let ready = from.ready_bytes();
         if ready > 0 && window > 0 {
             let len = ready.min(window).min(payload_bytes_max);
-            if len < SLIVER_BYTES && len == window && len < ready {
+            let is_sliver = len < SLIVER_BYTES && len == window && len < ready;
+            if is_sliver {
                 counts.add(Deed::Sliver, ctx.now.instant)?;
             }
-            counts.allow_updates();
+            counts.count_data(is_sliver);
             self.send_data(half, from, len, link, ctx);
             went = true;
         }

@@ -49,6 +49,7 @@ impl Exchange {
         }
         if group.shared.queued.fetch_add(1, Ordering::Relaxed) >= queue.waiting_max && waited.is_none() {
             group.shared.queued.fetch_sub(1, Ordering::Relaxed);
+            group.shared.overflows.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         // Who has waited before keeps its place.
