@@ -118,8 +118,7 @@ pub fn lower(
         ..
     } = cx;
     let reads_counters = variables.reads_counters;
-    let set_slots = variables.set_slots();
-    let slots = variables.finish(&mut found);
+    let (slots, set_slots) = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);
     let caches = caches.finish(&mut found);
     diagnostics.append(&mut found);

@@ -13,7 +13,6 @@ use crate::conf::tree::Directive;
 
 /// Variables of nginx's modules that ringgate does not have yet.
 const NOT_YET: &[&str] = &[
-    "ancient_browser",
     "date_gmt",
     "date_local",
     "fastcgi_path_info",
@@ -21,16 +20,12 @@ const NOT_YET: &[&str] = &[
     "gzip_ratio",
     "http3",
     "memcached_key",
-    "modern_browser",
-    "msie",
     "quic",
     "slice_range",
     "tcpinfo_rcv_space",
     "tcpinfo_rttvar",
     "tcpinfo_snd_cwnd",
-    "uid_got",
     "uid_reset",
-    "uid_set",
     "upstream_last_server_name",
 ];
 
@@ -230,18 +225,13 @@ impl Variables {
         Some(id)
     }
 
-    /// Which slots `set` gives values.
-    pub fn set_slots(&self) -> Vec<bool> {
-        self.slots.iter().map(|slot| slot.set).collect()
-    }
-
     /// Whether a block of its own makes this variable.
     fn is_block(&self, name: &str) -> bool {
         self.maps.contains_key(name) || self.geos.contains_key(name) || self.splits.contains_key(name)
     }
 
-    /// The slots' names, and an error for each variable that nothing defines.
-    pub fn finish(self, diagnostics: &mut Vec<Diagnostic>) -> Vec<Box<str>> {
+    /// The slots' names and which of them `set` gives values, and an error for each variable that nothing defines.
+    pub fn finish(self, diagnostics: &mut Vec<Diagnostic>) -> (Vec<Box<str>>, Vec<bool>) {
         let unknown = self.slots.iter().filter(|slot| !slot.defined && !self.muted.contains(&*slot.name));
         for slot in unknown {
             let Some(span) = slot.first_use else { continue };
@@ -255,6 +245,6 @@ impl Variables {
                 diagnostic.help(format!("did you mean \"${suggestion}\"?"));
             }
         }
-        self.slots.into_iter().map(|slot| slot.name).collect()
+        self.slots.into_iter().map(|slot| (slot.name, slot.set)).unzip()
     }
 }
