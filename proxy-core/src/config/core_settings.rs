@@ -71,6 +71,10 @@ pub struct CoreSettings {
     pub log_not_found: bool,
     /// `log_subrequest`
     pub log_subrequest: bool,
+    /// `rewrite_log`
+    pub rewrite_log: bool,
+    /// `uninitialized_variable_warn`
+    pub uninitialized_variable_warn: bool,
     /// `limit_rate` in bytes per second; empty or 0 is no limit.
     pub limit_rate: Option<Template>,
     /// `limit_rate_after` in bytes.

@@ -57,6 +57,8 @@ impl Default for CoreSettings {
             port_in_redirect: true,
             log_not_found: true,
             log_subrequest: false,
+            rewrite_log: false,
+            uninitialized_variable_warn: true,
             limit_rate: None,
             limit_rate_after: None,
             early_hints: Arc::new([]),

@@ -153,6 +153,8 @@ pub struct Config {
     pub charsets: Vec<Box<[u8]>>,
     /// The names of the variables that a request may set, for messages.
     pub slots: Vec<Box<str>>,
+    /// Which of them `set` gives values: they are empty until then, where others have no value.
+    pub set_slots: Vec<bool>,
     /// The host name of this machine (`$hostname`), lower case.
     pub hostname: Arc<str>,
 }

@@ -140,6 +140,8 @@ pub struct Facts {
     /// The variables that this request has set.
     /// Subrequests share them.
     pub slots: Rc<RefCell<Slots>>,
+    /// Those that were asked for before `set` gave them a value, until that is logged.
+    pub uninitialized: RefCell<SmallVec<[SlotId; 2]>>,
     /// What the `map`s that were asked so far gave.
     pub maps: RefCell<MapMemo>,
     /// What is being evaluated, one inside the other, of all that may lead back to itself.
@@ -212,6 +214,7 @@ impl Facts {
             valid_location: true,
             captures: RefCell::default(),
             slots,
+            uninitialized: RefCell::default(),
             maps: RefCell::default(),
             nested: RefCell::default(),
             started: Instant::default(),

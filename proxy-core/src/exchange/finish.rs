@@ -94,7 +94,9 @@ impl Exchange {
         if !self.is_sub() {
             ctx.note(|| Step::Ended { status: self.facts.reply.status, location: self.facts.location });
         }
+        self.warn_of_uninitialized("", ctx);
         self.write_access_logs(ctx);
+        self.warn_of_uninitialized(" while logging request", ctx);
         self.admissions.clear();
         self.body_read = self.body.is_complete();
         ctx.recycle_fields(core::mem::take(&mut self.facts.head.fields));

@@ -24,7 +24,7 @@ use crate::config::{
     Condition, FileTest, Flag, LocationId, Piece, RewriteLine, RewriteOp, SetTarget, Template, Variable,
 };
 use crate::conn::Link;
-use crate::content::files::Purpose;
+use crate::content::files::{Purpose, shown};
 use crate::http::Status;
 use crate::route::{Regex, escape_args};
 use crate::trace::{Outcome, Step};
@@ -85,7 +85,9 @@ impl Exchange {
     fn run_program(&mut self, generation: &Generation, link: &mut Link, ctx: &mut Context) {
         // Bounded by the program's length: it has no jumps back.
         while let Some(line) = self.rewrite.next_line(self.rewrite.program(self, generation)) {
-            match self.run_op(line, generation, link, ctx) {
+            let after = self.run_op(line, generation, link, ctx);
+            self.warn_of_uninitialized("", ctx);
+            match after {
                 After::Next => {}
                 After::Stop => break,
                 After::Handled => return,
@@ -124,7 +126,9 @@ impl Exchange {
                 After::Handled
             }
             RewriteOp::Rewrite { regex, replacement, drop_args, flag } => {
-                let Some(captures) = regex.captures(&self.facts.uri) else {
+                let captures = regex.captures(&self.facts.uri);
+                self.log_match(regex, &self.facts.uri, captures.is_some(), generation, ctx);
+                let Some(captures) = captures else {
                     self.facts.captures.replace(None);
                     line.note(ctx, || Outcome::NoMatch);
                     return After::Next;
@@ -207,7 +211,7 @@ impl Exchange {
         self.run_program(&generation, link, ctx);
     }
 
-    fn holds(&mut self, condition: &Condition, generation: &Generation, ctx: &Context) -> bool {
+    fn holds(&mut self, condition: &Condition, generation: &Generation, ctx: &mut Context) -> bool {
         match condition {
             Condition::Truthy(value) => {
                 let value = self.script_value(value, generation, ctx);
@@ -220,7 +224,9 @@ impl Exchange {
             }
             Condition::Matches { value, regex, negated } => {
                 let subject = Chunk::from_vec(self.script_value(value, generation, ctx));
-                self.matches(regex, &subject) != *negated
+                let matches = self.matches(regex, &subject);
+                self.log_match(regex, &subject, matches, generation, ctx);
+                matches != *negated
             }
             // Answered by the driver, in `resume_program`.
             Condition::File { .. } => false,
@@ -290,6 +296,11 @@ impl Exchange {
             return After::Handled;
         }
         self.facts.uri = Chunk::from_vec(uri);
+        if self.logs_rewrites(generation) {
+            let (uri, args) = (shown(&self.facts.uri), shown(&self.facts.args));
+            let text = alloc::format!("rewritten data: \"{uri}\", args: \"{args}\"");
+            self.log_error(Level::Notice, &text, ctx);
+        }
         match flag {
             Flag::Break => {
                 self.facts.valid_location = false;
@@ -355,7 +366,49 @@ impl Exchange {
             url.push(if has_mark { b'&' } else { b'?' });
             url.extend_from_slice(&self.facts.args);
         }
+        if self.logs_rewrites(generation) {
+            self.log_error(Level::Notice, &alloc::format!("rewritten redirect: \"{}\"", shown(&url)), ctx);
+        }
         self.respond_redirect(status, url, link, ctx);
+    }
+
+    /// `rewrite_log`
+    fn logs_rewrites(&self, generation: &Generation) -> bool {
+        self.core(generation).is_some_and(|core| core.rewrite_log)
+    }
+
+    fn log_match(
+        &self,
+        regex: &Regex,
+        subject: &[u8],
+        matches: bool,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) {
+        if self.logs_rewrites(generation) {
+            let verb = if matches { "matches" } else { "does not match" };
+            let text = alloc::format!("\"{}\" {verb} \"{}\"", regex.written(), shown(subject));
+            self.log_error(Level::Notice, &text, ctx);
+        }
+    }
+
+    /// `uninitialized_variable_warn`; `doing` is what was done meanwhile.
+    pub(crate) fn warn_of_uninitialized(&self, doing: &str, ctx: &mut Context) {
+        if self.facts.uninitialized.borrow().is_empty() {
+            return;
+        }
+        let generation = Rc::clone(&self.generation);
+        let slots = core::mem::take(&mut *self.facts.uninitialized.borrow_mut());
+        if !self.core(&generation).is_some_and(|core| core.uninitialized_variable_warn) {
+            return;
+        }
+        for name in slots.iter().filter_map(|slot| generation.config.slots.get(slot.0 as usize)) {
+            self.log_error(
+                Level::Warn,
+                &alloc::format!("using uninitialized \"{name}\" variable{doing}"),
+                ctx,
+            );
+        }
     }
 
     fn script_value(&self, template: &Template, generation: &Generation, ctx: &Context) -> Vec<u8> {

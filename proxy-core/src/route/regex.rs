@@ -36,6 +36,8 @@ pub struct Regex {
 
 struct Inner {
     engine: Engine,
+    /// As it stands in the configuration.
+    written: Box<str>,
     translated: Translated,
     no_case: bool,
     /// With group 0.
@@ -87,8 +89,14 @@ impl Regex {
         if names.iter().enumerate().any(is_twice) {
             return Err("two named subpatterns have the same name".to_string());
         }
-        let inner = Inner { engine, translated, no_case, groups, names };
+        let inner = Inner { engine, written: pattern.into(), translated, no_case, groups, names };
         Ok(Self { inner: Arc::new(inner), slots: Arc::default() })
+    }
+
+    /// The pattern as it stands in the configuration.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        &self.inner.written
     }
 
     /// The same pattern, its named groups bound to the variables that `slot` knows under their names.

@@ -69,6 +69,7 @@ files! {
     redirects
     refused
     rewrite_corners
+    rewrite_log
     routing
     scgi_uwsgi
     ssi

@@ -2,11 +2,25 @@
 
 use proxy_core::config::RewriteOp;
 
-use super::{Arity as A, Body, Contexts as C, Entry};
+use super::{Arity as A, Body, Contexts as C, Entry, store};
 use crate::conf::lower;
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new(
+        "rewrite_log",
+        C::HTTP.or(C::REWRITE),
+        A::FLAG,
+        "Whether each try of a regex and each rewritten URI is logged, as a notice. Default: off.",
+    )
+    .core(|level, call| store(&mut level.rewrite_log, call.first().flag())),
+    Entry::new(
+        "uninitialized_variable_warn",
+        C::HTTP.or(C::REWRITE),
+        A::FLAG,
+        "Whether it is logged that a variable is asked for before `set` has given it a value. Default: on.",
+    )
+    .core(|level, call| store(&mut level.uninitialized_variable_warn, call.first().flag())),
     Entry::new(
         "rewrite",
         C::REWRITE,

@@ -83,6 +83,8 @@ pub struct CoreLevel {
     pub port_in_redirect: Option<bool>,
     pub log_not_found: Option<bool>,
     pub log_subrequest: Option<bool>,
+    pub rewrite_log: Option<bool>,
+    pub uninitialized_variable_warn: Option<bool>,
     pub limit_rate: Option<Template>,
     pub limit_rate_after: Option<Template>,
     pub early_hints: Option<Vec<Template>>,
@@ -114,7 +116,7 @@ impl CoreLevel {
             client_body_timeout client_body_temp_path client_body_in_file_only keepalive_timeout keepalive_min_timeout keepalive_requests
             keepalive_time keepalive_disable msie_padding lingering_close lingering_time lingering_timeout send_timeout
             reset_timedout_connection server_tokens etag if_modified_since max_ranges chunked_transfer_encoding
-            absolute_redirect server_name_in_redirect port_in_redirect log_not_found log_subrequest limit_rate
+            absolute_redirect server_name_in_redirect port_in_redirect log_not_found log_subrequest rewrite_log uninitialized_variable_warn limit_rate
             limit_rate_after early_hints resolver resolver_timeout http2_chunk_size);
         self.files.inherit(&parent.files);
         self.charset.inherit(&parent.charset);
@@ -163,6 +165,10 @@ impl CoreLevel {
             port_in_redirect: self.port_in_redirect.unwrap_or(default.port_in_redirect),
             log_not_found: self.log_not_found.unwrap_or(default.log_not_found),
             log_subrequest: self.log_subrequest.unwrap_or(default.log_subrequest),
+            rewrite_log: self.rewrite_log.unwrap_or(default.rewrite_log),
+            uninitialized_variable_warn: self
+                .uninitialized_variable_warn
+                .unwrap_or(default.uninitialized_variable_warn),
             limit_rate: self.limit_rate.clone().or(default.limit_rate),
             limit_rate_after: self.limit_rate_after.clone().or(default.limit_rate_after),
             early_hints: self.early_hints.clone().map_or(default.early_hints, Into::into),

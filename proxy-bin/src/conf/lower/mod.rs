@@ -118,6 +118,7 @@ pub fn lower(
         ..
     } = cx;
     let reads_counters = variables.reads_counters;
+    let set_slots = variables.set_slots();
     let slots = variables.finish(&mut found);
     let limit_zones = zones.finish(&mut found);
     let caches = caches.finish(&mut found);
@@ -141,6 +142,7 @@ pub fn lower(
         splits: http.splits,
         charsets,
         slots,
+        set_slots,
         hostname: env.hostname.into(),
     };
     Lowered { config, process: settings(top, env), certificates }

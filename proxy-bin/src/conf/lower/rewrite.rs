@@ -83,7 +83,7 @@ pub fn set(call: &mut Call<'_, '_>) -> Parsed<RewriteOp> {
         name => SetTarget::Slot(
             call.cx
                 .variables
-                .define(name)
+                .define_by_set(name)
                 .ok_or_else(|| call.first().error(format!("the duplicate \"{name}\" variable")))?,
         ),
     };

@@ -99,6 +99,8 @@ const NOT_YET_PREFIXES: &[&str] = &["geoip_", "jwt_", "acme_"];
 struct Slot {
     name: Box<str>,
     defined: bool,
+    /// By `set`.
+    set: bool,
     first_use: Option<Span>,
 }
 
@@ -201,7 +203,7 @@ impl Variables {
             return *id;
         }
         let id = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
-        self.slots.push(Slot { name: name.into(), defined: false, first_use: None });
+        self.slots.push(Slot { name: name.into(), defined: false, set: false, first_use: None });
         self.by_name.insert(name.into(), id);
         id
     }
@@ -217,6 +219,20 @@ impl Variables {
             slot.defined = true;
         }
         Some(id)
+    }
+
+    /// As [`define`](Self::define), by `set`.
+    pub fn define_by_set(&mut self, name: &str) -> Option<SlotId> {
+        let id = self.define(name)?;
+        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
+            slot.set = true;
+        }
+        Some(id)
+    }
+
+    /// Which slots `set` gives values.
+    pub fn set_slots(&self) -> Vec<bool> {
+        self.slots.iter().map(|slot| slot.set).collect()
     }
 
     /// Whether a block of its own makes this variable.

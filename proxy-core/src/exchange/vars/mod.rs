@@ -92,7 +92,7 @@ impl Facts {
                 let captures = self.captures.borrow();
                 text(captures.as_ref().and_then(|captures| captures.group(usize::from(*n))), out)
             }
-            Variable::Slot(id) => self.slot_value(*id, out),
+            Variable::Slot(id) => self.slot_value(*id, env, out),
             Variable::Map(id) => self.map_value(*id, env, out),
             Variable::Geo(id) => self.geo_value(*id, env, out),
             Variable::Split(id) => self.split_value(*id, env, out),
@@ -124,11 +124,17 @@ impl Facts {
         true
     }
 
-    /// A variable that was not set yet is empty.
-    fn slot_value(&self, id: SlotId, out: &mut Vec<u8>) -> bool {
-        let slots = self.slots.borrow();
-        let value = slots.get(id.0 as usize).and_then(Option::as_deref);
-        out.extend_from_slice(value.unwrap_or_default());
+    /// A variable that `set` has not given a value yet is empty from now on; another one has no value.
+    fn slot_value(&self, id: SlotId, env: &Env<'_>, out: &mut Vec<u8>) -> bool {
+        let place = id.0 as usize;
+        if let Some(value) = self.slots.borrow().get(place).and_then(Option::as_deref) {
+            return always(value, out);
+        }
+        if !env.config.set_slots.get(place).is_some_and(|set| *set) {
+            return false;
+        }
+        self.set_slot(id, b"");
+        self.uninitialized.borrow_mut().push(id);
         true
     }
 }

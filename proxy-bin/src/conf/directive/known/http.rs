@@ -5,8 +5,6 @@ use super::{off_only, tunes, unsupported};
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    tunes("rewrite_log", C::HTTP.or(C::REWRITE), A::FLAG),
-    tunes("uninitialized_variable_warn", C::HTTP.or(C::REWRITE), A::FLAG),
     tunes("variables_hash_max_size", C::HTTP, A::ONE),
     tunes("variables_hash_bucket_size", C::HTTP, A::ONE),
     tunes("server_names_hash_max_size", C::HTTP, A::ONE),
