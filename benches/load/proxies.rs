@@ -169,7 +169,7 @@ http {{
     proxy_set_header X-Forwarded-Proto $scheme;
     upstream backend {{
         server {upstream};
-        keepalive 64;
+        keepalive 256;
         keepalive_requests 1000000000;
     }}
     server {{

@@ -14,7 +14,7 @@ use ringgate_benches::{UPSTREAM_HEAD, browser_request};
 use crate::site;
 
 /// The settings that the load comparison uses, too.
-const CONF: &str = r#"
+pub(crate) const CONF: &str = r#"
 events {}
 http {
     access_log off;
@@ -156,7 +156,8 @@ impl Pair {
     }
 }
 
-fn filled(mut buffer: Buf, bytes: &[u8]) -> Buf {
+/// The buffer with these bytes in it.
+pub(crate) fn filled(mut buffer: Buf, bytes: &[u8]) -> Buf {
     assert!(buffer.try_extend(bytes), "a buffer holds a message");
     buffer
 }

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`cli`] (what was asked) → [`paths`] (where things are) → [`conf`] (nginx.conf) → [`load`] and
 //! [`site`] (what a process needs of it) → [`run`] (from a loaded configuration to a serving process) → [`signal`] and
-//! [`reload`] (what happens to that process). [`lint`] only reads a configuration and gives advice; [`explain`] plays
+//! [`reload`], [`upgrade`] (what happens to that process). [`lint`] only reads a configuration and gives advice; [`explain`] plays
 //! one request on it. [`quick`] and [`demo`] need no configuration file: they write one and run it.
 
 pub mod cli;
@@ -26,6 +26,7 @@ pub mod test;
 pub mod tls_cache;
 pub mod tls_files;
 mod tls_pem;
+pub mod upgrade;
 pub mod upstream;
 pub mod version;
 

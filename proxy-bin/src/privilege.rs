@@ -1,7 +1,8 @@
 //! What a process may do: how many files it opens, and giving up root.
 //!
 //! Root is given up once, for the whole process and for good, after the listeners are bound and before the first thread
-//! starts. What the process writes later (logs, temporary files) is handed to the new user first.
+//! starts. What the process writes later (logs, temporary files) is handed to the new user first. What a reload needs
+//! beyond that user the main thread keeps idle: [`proxy_io::powers`].
 
 use std::ffi::CString;
 use std::fs::{self, DirBuilder};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Group, Uid, User, chown, geteuid, initgroups, setgid, setuid};
+use proxy_io::powers;
 
 use crate::paths;
 use crate::say;
@@ -68,9 +70,11 @@ pub fn become_user(identity: &Identity) -> Result<(), String> {
         |call: String| move |error: nix::Error| format!("{call} failed ({})", say::errno(&error.into()));
     let name = CString::new(identity.name.as_str()).map_err(|_| "a user name with a NUL byte".to_owned())?;
     let (uid, gid) = (identity.uid, identity.gid);
-    setgid(gid).map_err(failed(format!("setgid({gid})")))?;
-    initgroups(&name, gid).map_err(failed(format!("initgroups({}, {gid})", identity.name)))?;
-    setuid(uid).map_err(failed(format!("setuid({uid})")))?;
+    powers::keep(|| {
+        setgid(gid).map_err(failed(format!("setgid({gid})")))?;
+        initgroups(&name, gid).map_err(failed(format!("initgroups({}, {gid})", identity.name)))?;
+        setuid(uid).map_err(failed(format!("setuid({uid})")))
+    })?;
     if setuid(Uid::from_raw(0)).is_ok() {
         return Err(format!("setuid({uid}) did not give up root"));
     }

@@ -40,6 +40,7 @@ fn attempt(process: &mut Process) -> Result<Remarks, Remarks> {
     let bound = bound.map_err(|error| emerg(&error))?;
     process.fleet.reload(Arc::clone(&config), bound, Arc::clone(&logs)).map_err(|error| emerg(&error))?;
     process.adopt(config, logs);
+    process.accepting = true;
     process.certificates = site.certificates;
     Ok(site.remarks)
 }

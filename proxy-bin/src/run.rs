@@ -5,24 +5,25 @@
 //! accepts does the pid file appear.
 
 use std::io;
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Child, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use nix::unistd::getpid;
 use proxy_core::command::Level;
 use proxy_core::config::{Config, ErrorLogFile, LogSink};
 use proxy_core::shared::Shared;
-use proxy_io::{Bound, Fleet, Logs};
+use proxy_io::{Bound, Fleet, Logs, powers};
 
 use crate::daemon::{self, Ready};
-use crate::load::{Main, Remarks, Site, Source, temporary_directories};
-use crate::pidfile::{Keeper, PidFile};
+use crate::load::{Remarks, Site, Source, temporary_directories};
+use crate::pidfile::PidFile;
 use crate::privilege::{self, Identity};
 use crate::say;
 use crate::signal::{self, Request};
 use crate::tls_files::Watched;
+use crate::upgrade::{self, Heritage};
 
 /// How often the files of certificates are looked at.
 const CERTIFICATES_TICK: Duration = Duration::from_secs(5);
@@ -89,20 +90,22 @@ pub struct Process {
     pub workers: usize,
     /// Certificates with the files that they came from.
     pub certificates: Vec<Watched>,
+    /// The pid file, which goes when this goes.
+    pub pid_file: Option<PidFile>,
+    /// Not after `WINCH`, until a reload.
+    pub accepting: bool,
+    /// What came from the process that this one replaces.
+    pub heritage: Heritage,
+    /// The process that will replace this one.
+    pub successor: Option<Child>,
     config: Arc<Config>,
     logs: Arc<Logs>,
 }
 
 /// What must happen between the first thread and the first greeting.
 struct Publish {
-    pid: Option<Holder>,
+    pid: Option<PathBuf>,
     ready: Option<Ready>,
-}
-
-/// Who writes the pid file.
-enum Holder {
-    Own(std::path::PathBuf),
-    Kept(Keeper),
 }
 
 /// Does all that needs root or one thread, then starts the workers.
@@ -112,32 +115,46 @@ fn start(site: Site, source: Box<dyn Source>) -> Result<(Process, Publish), Stri
     let identity = privilege::identity(main.user())?;
     let open_files = privilege::raise_open_files(config.process.open_files_max);
     privilege::make_directories(&temporary_directories(&config), identity.as_ref())?;
-    let pid = holder(&main, identity.as_ref())?;
     let workers = proxy_io::worker_count(&config);
-    let bound = proxy_io::bind(&config, workers, None).map_err(|error| error.to_string())?;
+    let mut heritage = Heritage::take();
+    let inherited = heritage.bound.take();
+    let bound = proxy_io::bind(&config, workers, inherited.as_ref()).map_err(|error| error.to_string())?;
     let logs = Logs::open(&config).map_err(|error| error.to_string())?;
     hand_over_logs(&config, identity.as_ref())?;
-    let ready = if main.daemon { Some(detach()?) } else { None };
-    if let Some(identity) = &identity {
-        privilege::become_user(identity)?;
+    let ready = if main.daemon && inherited.is_none() { Some(detach()?) } else { None };
+    let pid = main.pid;
+    if let (Some(identity), Some(pid)) = (&identity, &pid) {
+        PidFile::prepare(pid, identity)?;
+    }
+    match &identity {
+        Some(identity) => privilege::become_user(identity)?,
+        None => powers::rest(),
     }
     let (config, logs) = (Arc::new(config), Arc::new(logs));
     let fleet = start_fleet(&config, bound, &logs)?;
-    let process = Process { source, fleet, workers, certificates, config, logs };
+    let complaint = heritage.complaint.take();
+    let (pid_file, successor) = (None, None);
+    let accepting = true;
+    let process = Process {
+        source,
+        fleet,
+        workers,
+        certificates,
+        pid_file,
+        accepting,
+        heritage,
+        successor,
+        config,
+        logs,
+    };
     process.log_all(&remarks);
+    if let Some(complaint) = complaint {
+        process.log(Level::Emerg, &complaint);
+    }
     if let Err(message) = open_files {
         process.log(Level::Alert, &message);
     }
     Ok((process, Publish { pid, ready }))
-}
-
-fn holder(main: &Main, identity: Option<&Identity>) -> Result<Option<Holder>, String> {
-    let Some(path) = &main.pid else { return Ok(None) };
-    if identity.is_none_or(|identity| identity.uid.is_root()) {
-        return Ok(Some(Holder::Own(path.clone())));
-    }
-    let keeper = Keeper::start(path).map_err(|error| format!("fork() failed ({})", say::errno(&error)))?;
-    Ok(Some(Holder::Kept(keeper)))
 }
 
 /// The logs will be reopened by the user that the process becomes.
@@ -168,16 +185,7 @@ fn serve(mut process: Process, publish: Publish, greeting: Option<String>) -> Re
     let failed = |error: io::Error| format!("the signals' thread did not start ({})", say::errno(&error));
     let signals = signal::listen().map_err(failed)?;
     let Publish { pid, ready } = publish;
-    // Whichever of the two it is, the file goes when this goes.
-    let (mut keeper, mut own) = (None, None);
-    match pid {
-        Some(Holder::Own(path)) => own = Some(PidFile::write(&path, getpid())?),
-        Some(Holder::Kept(mut kept)) => {
-            kept.publish()?;
-            keeper = Some(kept);
-        }
-        None => {}
-    }
+    process.pid_file = pid.map(|path| PidFile::write(&path)).transpose()?;
     let version = env!("CARGO_PKG_VERSION");
     let (workers, driver) = (process.workers, process.fleet.driver());
     process.log(Level::Notice, &format!("ringgate/{version}: {workers} worker threads, driver {driver}"));
@@ -193,7 +201,6 @@ fn serve(mut process: Process, publish: Publish, greeting: Option<String>) -> Re
         process.drain(&signals);
     }
     process.log(Level::Notice, "exit");
-    drop((own, keeper));
     Ok(())
 }
 
@@ -233,10 +240,14 @@ impl Process {
             };
             self.log(Level::Notice, &signal::describe(signal, request));
             match request {
-                Request::Reload => crate::reload::reload(self),
-                Request::Reopen => self.fleet.reopen_logs(),
-                Request::StopAccepting => self.fleet.stop_accepting(),
-                Request::Upgrade => {}
+                Request::Reload => powers::with(|| crate::reload::reload(self)),
+                Request::Reopen => powers::with(|| self.fleet.reopen_logs()),
+                Request::StopAccepting => {
+                    self.accepting = false;
+                    self.fleet.stop_accepting(self.successor.is_some());
+                }
+                Request::Upgrade => upgrade::upgrade(self),
+                Request::Reap => upgrade::look_at_successor(self),
                 Request::Quit | Request::Stop => return request,
             }
         }
@@ -244,8 +255,11 @@ impl Process {
 
     /// Takes renewed certificates into use.
     fn look_at_certificates(&mut self) {
+        if self.certificates.is_empty() {
+            return;
+        }
         for watched in &mut self.certificates {
-            match watched.look() {
+            match powers::with(|| watched.look()) {
                 Some(Ok(line)) => self.logs.write_error(0, Level::Notice, &line),
                 Some(Err(line)) => self.logs.write_error(0, Level::Error, &line),
                 None => {}

@@ -24,10 +24,12 @@ pub enum Request {
     Stop,
     /// USR2: replace the binary.
     Upgrade,
+    /// CHLD: a process that this one started has ended.
+    Reap,
 }
 
 /// Each signal and its meaning.
-const TABLE: [(Signal, Request); 7] = [
+const TABLE: [(Signal, Request); 8] = [
     (Signal::SIGHUP, Request::Reload),
     (Signal::SIGUSR1, Request::Reopen),
     (Signal::SIGWINCH, Request::StopAccepting),
@@ -35,6 +37,7 @@ const TABLE: [(Signal, Request); 7] = [
     (Signal::SIGTERM, Request::Stop),
     (Signal::SIGINT, Request::Stop),
     (Signal::SIGUSR2, Request::Upgrade),
+    (Signal::SIGCHLD, Request::Reap),
 ];
 
 fn signals() -> SigSet {
@@ -56,6 +59,7 @@ pub fn block() -> io::Result<()> {
 pub fn listen() -> io::Result<Receiver<(Signal, Request)>> {
     let (sender, receiver) = channel();
     let wait = move || {
+        proxy_io::powers::give_up(None);
         let set = signals();
         loop {
             let Ok(signal) = set.wait() else { continue };
@@ -78,7 +82,8 @@ pub fn describe(signal: Signal, request: Request) -> String {
         Request::StopAccepting => "no longer accepting connections",
         Request::Quit => "shutting down",
         Request::Stop => "exiting",
-        Request::Upgrade => "changing binary is not supported yet",
+        Request::Reap => "a child has ended",
+        Request::Upgrade => "changing binary",
     };
     format!("signal {} ({}) received, {what}", signal as i32, signal.as_str())
 }

@@ -10,7 +10,7 @@ use crate::load::{Remarks, Site, Source as _, temporary_directories};
 use crate::site::ConfSource;
 use crate::{privilege, run, say, version};
 
-/// Checks the configuration, and that its logs and directories can be had; says so in nginx's words.
+/// Checks the configuration, and that its logs, directories and addresses can be had; says so in nginx's words.
 #[must_use]
 pub fn test(options: &Options, dump: bool, version: Option<Version>) -> ExitCode {
     if let Some(version) = version {
@@ -51,5 +51,6 @@ fn check(source: &ConfSource, quiet: bool) -> Result<Site, Remarks> {
         let message = format!("open() \"{}\" failed (2: No such file or directory)", directory.display());
         return Err(Remarks::emerg(message));
     }
+    proxy_io::check(&site.config).map_err(|error| Remarks::emerg(error.to_string()))?;
     Ok(site)
 }

@@ -108,6 +108,15 @@ pub enum OpenMode {
     Update,
 }
 
+/// What a file is like that others are to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileFinish {
+    /// Its permission bits; who may read it may enter the directories that are made for it.
+    pub mode: u32,
+    /// When it was changed, in seconds since the Unix epoch; none leaves that to the system.
+    pub modified_s: Option<i64>,
+}
+
 /// Which symbolic links a path may lead through; another one is `ELOOP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SymlinkCheck {
@@ -219,6 +228,8 @@ pub enum Command {
         from: Arc<[u8]>,
         /// The name that it gets. Absolute.
         to: Arc<[u8]>,
+        /// What it shall be like then; none leaves it as it was made, in directories that only we may enter.
+        finish: Option<FileFinish>,
     },
     /// Remove a file. Nobody waits for it, and one that is not there is as good as removed.
     RemoveFile {

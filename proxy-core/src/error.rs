@@ -164,7 +164,7 @@ impl fmt::Display for ClientError {
         f.write_str(match self {
             Self::InvalidRequestLine => "client sent invalid request",
             Self::InvalidMethod => "client sent invalid method",
-            Self::InvalidUri => "client sent invalid URI",
+            Self::InvalidUri => "client sent invalid request",
             Self::InvalidVersion => "client sent invalid version",
             Self::Http09 => "client sent HTTP/0.9 request",
             Self::InvalidPseudoHeader => "client sent invalid pseudo-header field",

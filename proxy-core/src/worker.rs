@@ -140,8 +140,8 @@ impl Worker {
         self.wake();
     }
 
-    /// Drives the clients that may go on because of what others did, and settles what they leave to be sent. Bounded by
-    /// the servers that were given back and by what came on streams: each of these is asked for.
+    /// Drives the clients that may go on because of what others did. Bounded by the servers that were given back and by
+    /// what came on streams: each of these is asked for.
     fn wake(&mut self) {
         loop {
             if let Some(id) = self.ctx.wakes.pop_front() {
@@ -151,11 +151,25 @@ impl Worker {
                 });
             } else if let Some(key) = self.ctx.stirred.pop_front() {
                 self.stir(key);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Moves the HTTP/2 connections on which something happened. They wait until the driver asks for commands, so that
+    /// all that its turn has brought for the many streams of a connection leaves with one `Send`.
+    #[inline(never)]
+    fn settle(&mut self) {
+        loop {
+            if let Some(id) = self.ctx.dirty_clients.pop_front() {
+                self.with_client(id, |client, ctx| client.settle_h2(ctx));
             } else if let Some(id) = self.ctx.dirty_trunks.pop_front() {
                 trunk::settle(id, &mut self.ctx);
             } else {
                 return;
             }
+            self.wake();
         }
     }
 
@@ -209,7 +223,7 @@ impl Worker {
                 | Completion::FreeSpace { .. }
                 | Completion::Resolve { .. } => {}
             }
-            client.drive(ctx);
+            client.drive_soon(ctx);
         });
     }
 
@@ -320,6 +334,8 @@ impl Worker {
     /// The deadline that [`poll_timeout`](Self::poll_timeout) named has come.
     pub fn handle_timeout(&mut self, now: Now) {
         self.turn(now);
+        // What came in time moves its deadlines first.
+        self.settle();
         // Bounded by the entries that are due; one that is armed again lies in the future.
         while let Some(id) = self.ctx.timers.expire(now.instant) {
             match self.ctx.conns.get_mut(id.0) {
@@ -429,6 +445,9 @@ impl Worker {
 
     /// The next command.
     pub fn poll_command(&mut self) -> Option<Command> {
+        if !self.ctx.dirty_clients.is_empty() || !self.ctx.dirty_trunks.is_empty() {
+            self.settle();
+        }
         self.ctx.commands.pop_front()
     }
 

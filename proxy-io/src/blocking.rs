@@ -62,11 +62,16 @@ impl Threads {
         let mut state = lock(&self.state);
         while state.started < self.threads {
             let thread = std::thread::Builder::new().name(self.name.to_owned()).stack_size(STACK_BYTES);
-            if thread.spawn(|| self.work()).is_err() {
+            if thread.spawn(|| self.begin()).is_err() {
                 break;
             }
             state.started += 1;
         }
+    }
+
+    fn begin(&'static self) {
+        crate::powers::give_up(None);
+        self.work();
     }
 
     /// Runs `task` on one of the threads and waits for its result without blocking this one.

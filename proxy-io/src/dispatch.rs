@@ -299,7 +299,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 Command::ReadFile { file, offset, len } => self.jobs.read(file, offset, len),
                 Command::WriteFile { file, offset, chain } => self.jobs.write(file, offset, chain),
                 Command::ListDirectory { file, path } => self.jobs.list(file, path),
-                Command::RenameFile { file, from, to } => self.jobs.rename(file, from, to),
+                Command::RenameFile { file, from, to, finish } => self.jobs.rename(file, from, to, finish),
                 Command::RemoveFile { path } => self.jobs.remove(path),
                 Command::FreeSpace { file, path } => self.jobs.free_space(file, path),
                 Command::CloseFile { file } => self.jobs.close(file),

@@ -150,9 +150,12 @@ impl<E: Engine> Crew<E> {
         self.tell(|| Message::ReopenLogs);
     }
 
-    /// Closes the listeners (`SIGWINCH`); connections go on.
-    pub fn stop_accepting(&self) {
-        lock(&self.state).bound = Bound::default();
+    /// Closes the listeners (`SIGWINCH`); connections go on. With `keep` the sockets stay open for a reload, unattended:
+    /// another process accepts from them.
+    pub fn stop_accepting(&self, keep: bool) {
+        if !keep {
+            lock(&self.state).bound = Bound::default();
+        }
         self.tell(|| Message::StopAccepting);
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use proxy_core::access::password;
 use proxy_core::buf::Chain;
-use proxy_core::command::{Completion, FileId, FileInfo, IoError, OpenMode, ResolveId, VerifyId};
+use proxy_core::command::{Completion, FileFinish, FileId, FileInfo, IoError, OpenMode, ResolveId, VerifyId};
 
 use crate::blocking::PASSWORDS;
 use crate::conn::{BoxFuture, Shelf};
@@ -103,9 +103,9 @@ impl Jobs {
         });
     }
 
-    pub(crate) fn rename(&mut self, id: FileId, from: Arc<[u8]>, to: Arc<[u8]>) {
+    pub(crate) fn rename(&mut self, id: FileId, from: Arc<[u8]>, to: Arc<[u8]>, finish: Option<FileFinish>) {
         self.start(async move {
-            Done::Other(Completion::RenameFile { file: id, result: place::rename(from, to).await })
+            Done::Other(Completion::RenameFile { file: id, result: place::rename(from, to, finish).await })
         });
     }
 

@@ -1,4 +1,4 @@
-//! Everything in the driver that is `unsafe`: memory that the kernel reads and writes, and three system calls that no
+//! Everything in the driver that is `unsafe`: memory that the kernel reads and writes, and a few system calls that no
 //! library offers safely.
 //!
 //! The rule for memory is that it stays where it is, and alive, until the kernel has said that it is done. Both follow
@@ -10,7 +10,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 
@@ -274,6 +274,17 @@ pub(crate) fn local_time(unix_s: u64) -> LocalTime {
         second: tm.tm_sec,
         utc_offset_s: i32::try_from(tm.tm_gmtoff).unwrap_or_default(),
     }
+}
+
+/// Takes over a descriptor that this process was started with.
+pub(crate) fn adopt(number: RawFd) -> io::Result<StdSocket> {
+    // SAFETY: takes numbers only; it fails for one that is not open. Programs that this one starts do not get it.
+    let status = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if status < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and whoever started this process says that it is for us; the caller asks once for each.
+    Ok(StdSocket::from(unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
 /// Clears `O_NONBLOCK`.

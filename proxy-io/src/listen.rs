@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use proxy_core::command::{Address, ListenerId};
@@ -37,11 +38,26 @@ pub(crate) struct ListenSocket {
     pub(crate) socket: Socket,
     /// A Unix socket's file, which goes with it.
     path: Option<PathBuf>,
+    /// Another process listens on it too, and the file is its file now.
+    pub(crate) handed_on: AtomicBool,
+}
+
+impl ListenSocket {
+    /// A socket that another process has opened.
+    fn inherited(socket: Socket) -> Self {
+        let path = socket.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_path_buf));
+        Self { socket, path, handed_on: AtomicBool::new(false) }
+    }
+
+    /// Whether every worker can have one of its own at this address.
+    fn is_one_of_many(&self) -> bool {
+        self.path.is_none() && self.socket.reuse_port().unwrap_or(false)
+    }
 }
 
 impl Drop for ListenSocket {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
+        if let Some(path) = self.path.as_ref().filter(|_| !*self.handed_on.get_mut()) {
             // It may be gone already, and there is nobody to tell.
             let _ = std::fs::remove_file(path);
         }
@@ -65,6 +81,10 @@ pub struct BindError {
 }
 
 impl BindError {
+    fn is_in_use(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
+    }
+
     /// The system's reason.
     #[must_use]
     pub const fn error(&self) -> &io::Error {
@@ -100,12 +120,16 @@ pub fn bind(config: &Config, workers: usize, reuse: Option<&Bound>) -> Result<Bo
         }
         while sockets.len() < workers {
             let socket = match (&listener.address, sockets.first()) {
-                (Address::Unix(_), Some(first)) => Arc::clone(first),
                 // Port 0 is the system's choice, which all workers share.
-                (Address::Ip(_), Some(first)) => {
+                (Address::Ip(_), Some(first)) if first.is_one_of_many() => {
                     let chosen = local_address(&first.socket);
-                    patiently(|| open(listener, &chosen, true))?
+                    match open(listener, &chosen, true) {
+                        // The first was opened by another user: root, before this process gave it up.
+                        Err(error) if error.is_in_use() => Arc::clone(first),
+                        other => other?,
+                    }
                 }
+                (Address::Ip(_) | Address::Unix(_), Some(first)) => Arc::clone(first),
                 (Address::Ip(_) | Address::Unix(_), None) => {
                     patiently(|| open(listener, &listener.address, true))?
                 }
@@ -118,12 +142,58 @@ pub fn bind(config: &Config, workers: usize, reuse: Option<&Bound>) -> Result<Bo
     Ok(bound)
 }
 
+/// Whether [`bind`] could open every listener, as `-t` wants to know. That an address is in use is no error: the
+/// server that the test is for runs.
+///
+/// # Errors
+/// The first listener that could not be opened.
+pub fn check(config: &Config) -> Result<(), BindError> {
+    for listener in &config.listeners {
+        match open(listener, &listener.address, false) {
+            Err(error) if error.is_in_use() => {}
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
 impl Bound {
     /// The addresses that are listened on, with the ports that the system chose where the configuration said 0.
     #[must_use]
     pub fn local_addresses(&self) -> Vec<Address> {
         let first = self.listeners.iter().filter_map(|sockets| sockets.first());
         first.map(|listen| local_address(&listen.socket)).collect()
+    }
+
+    /// Sockets that another process has opened and listens on.
+    pub(crate) fn inherited(sockets: impl IntoIterator<Item = Socket>) -> Self {
+        let mut bound = Self::default();
+        for socket in sockets {
+            let address = local_address(&socket);
+            let is_v6 = matches!(address, Address::Ip(ip) if ip.is_ipv6());
+            let key = (address, is_v6 && !socket.only_v6().unwrap_or(true));
+            let place = bound.addresses.iter().position(|known| *known == key).unwrap_or_else(|| {
+                bound.addresses.push(key);
+                bound.listeners.push(Vec::new());
+                bound.listeners.len() - 1
+            });
+            if let Some(same) = bound.listeners.get_mut(place) {
+                same.push(Arc::new(ListenSocket::inherited(socket)));
+            }
+        }
+        bound
+    }
+
+    /// Each socket once.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &ListenSocket> {
+        let all = self.listeners.iter().flat_map(|sockets| {
+            let first = sockets.first();
+            let others = sockets.iter().skip(1);
+            first
+                .into_iter()
+                .chain(others.filter(move |other| first.is_some_and(|first| !Arc::ptr_eq(first, other))))
+        });
+        all.map(|socket| &**socket)
     }
 
     /// For how many workers there are sockets.
@@ -172,7 +242,7 @@ fn patiently(
 ) -> Result<Arc<ListenSocket>, BindError> {
     for _ in 1..TRIES {
         match open() {
-            Err(error) if error.error.kind() == io::ErrorKind::AddrInUse => std::thread::sleep(TRY_PAUSE),
+            Err(error) if error.is_in_use() => std::thread::sleep(TRY_PAUSE),
             other => return other,
         }
     }
@@ -205,7 +275,7 @@ fn open(listener: &Listener, at: &Address, real: bool) -> Result<Arc<ListenSocke
         }
         socket.listen(backlog(listener)).map_err(failed("listen()"))?;
     }
-    Ok(Arc::new(ListenSocket { socket, path }))
+    Ok(Arc::new(ListenSocket { socket, path, handed_on: AtomicBool::new(false) }))
 }
 
 fn set_options(socket: &Socket, listener: &Listener, domain: Domain, real: bool) -> io::Result<()> {

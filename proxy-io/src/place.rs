@@ -2,14 +2,15 @@
 //! operations for these would not make the directories, too.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use proxy_core::command::IoError;
+use proxy_core::command::{FileFinish, IoError};
 
 use crate::blocking::FILES;
 use crate::entropy;
@@ -21,20 +22,43 @@ const BUSY: IoError = IoError { errno: libc::EAGAIN };
 const DIRECTORY_MODE: u32 = 0o700;
 
 /// Gives a file another name, in the place of what has that name.
-pub(crate) async fn rename(from: Arc<[u8]>, to: Arc<[u8]>) -> Result<(), IoError> {
-    let task = move || rename_plain(path(&from), path(&to)).map_err(|error| errno::number(&error));
+pub(crate) async fn rename(
+    from: Arc<[u8]>,
+    to: Arc<[u8]>,
+    finish: Option<FileFinish>,
+) -> Result<(), IoError> {
+    let task = move || rename_plain(path(&from), path(&to), finish).map_err(|error| errno::number(&error));
     FILES.run(task).await.unwrap_or(Err(BUSY))
 }
 
-fn rename_plain(from: &Path, to: &Path) -> io::Result<()> {
+fn rename_plain(from: &Path, to: &Path, finish: Option<FileFinish>) -> io::Result<()> {
+    if let Some(finish) = finish {
+        complete(from, finish)?;
+    }
     match rename_or_copy(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = to.parent().unwrap_or(to);
-            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+            let mode = finish.map_or(DIRECTORY_MODE, directory_mode);
+            DirBuilder::new().recursive(true).mode(mode).create(directory)?;
             rename_or_copy(from, to)
         }
         result => result,
     }
+}
+
+/// Who may read a file may enter the directories above it.
+const fn directory_mode(finish: FileFinish) -> u32 {
+    finish.mode | (finish.mode & 0o444) >> 2
+}
+
+/// Gives a file its permissions and its time.
+fn complete(file: &Path, finish: FileFinish) -> io::Result<()> {
+    fs::set_permissions(file, fs::Permissions::from_mode(finish.mode))?;
+    if let Some(unix_s) = finish.modified_s.and_then(|unix_s| u64::try_from(unix_s).ok()) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s);
+        File::options().write(true).open(file)?.set_modified(time)?;
+    }
+    Ok(())
 }
 
 fn rename_or_copy(from: &Path, to: &Path) -> io::Result<()> {

@@ -13,6 +13,7 @@ use proxy_core::command::Level;
 use crate::control::{Mailbox, lock};
 use crate::dispatch::{Kernel, Outcome, Station, run};
 use crate::engine::Engine;
+use crate::powers;
 use crate::runtime::{AnyRuntime, Driver};
 
 /// A worker that panics sooner than this after its start waits as long before the next try.
@@ -69,6 +70,7 @@ pub(crate) fn spawn<E: Engine>(
             // Where it runs is a matter of speed only.
             let _ = core_affinity::set_for_current(cpu);
         }
+        powers::give_up(Some(&station.config));
         let choice = station.choice;
         let station = RefCell::new(station);
         let mut ready = Some(ready);

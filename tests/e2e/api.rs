@@ -1,8 +1,10 @@
 //! The control API: what it shows, and changes that all workers follow without a reload.
 
 use std::fs;
+use std::io::Write as _;
 
 use crate::harness::proxy::Proxy;
+use crate::harness::upstream::Then;
 use crate::harness::{Client, Ringgate, Upstream, eventually};
 
 /// Three workers, a group in a state file, and the API below `/api`.
@@ -209,7 +211,7 @@ fn statistics_are_those_of_the_process() {
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     };
     assert_eq!(get("/api/"), serde_json::json!([1, 2, 3, 4, 5, 6, 7, 8, 9]));
-    assert_eq!(get("/look/9"), serde_json::json!(["nginx", "processes", "connections", "http"]));
+    assert_eq!(get("/look/9"), serde_json::json!(["nginx", "processes", "connections", "slabs", "http"]));
     assert_eq!(
         get("/api/8/nginx?fields=pid,generation"),
         serde_json::json!({"pid": proxy.pid(), "generation": 1})
@@ -230,4 +232,77 @@ fn statistics_are_those_of_the_process() {
         (&40.into(), &5.into(), &"live".into())
     );
     assert_eq!(peers[1]["backup"], true);
+}
+
+/// A proxy in front of a server that answers with the status that the path ends with, and limits on some requests.
+fn counting() -> Proxy {
+    let a = Upstream::start(|received, stream| {
+        let target = received.line().split([' ', '?']).nth(1).unwrap();
+        let status = target.rsplit('/').next().unwrap().to_owned();
+        let body = if status == "204" { "\r\n" } else { "Content-Length: 2\r\n\r\nhi" };
+        let _ = write!(stream, "HTTP/1.1 {status} X\r\n{body}");
+        Then::Keep
+    });
+    let conf = format!(
+        "worker_processes 2; events {{}} error_log @DIR@/error.log; http {{ access_log off; \
+         limit_req_zone $arg_who zone=rate:32k rate=1r/m; limit_conn_zone $arg_who zone=many:32k; \
+         upstream live {{ zone live 64k; server 127.0.0.1:{} max_fails=0; server 127.0.0.1:1 down; queue 3; }} \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://live; }} \
+         location /limited/ {{ limit_req zone=rate; limit_conn many 5; proxy_pass http://live; }} \
+         location /api {{ api write=on; }} }} }}",
+        a.port
+    );
+    Ringgate::start(&conf)
+}
+
+/// What each server has answered, what limits have said, and how both are counted anew.
+#[test]
+fn replies_and_limits_are_counted_and_may_be_counted_anew() {
+    let proxy = counting();
+    let get = |path: &str| {
+        let (status, text) = ask(&proxy, "GET", &format!("/api/9{path}"), "");
+        assert_eq!(status, 200, "{path}: {text}");
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    for target in
+        ["/200", "/200", "/204", "/404", "/503", "/limited/200?who=a", "/limited/200?who=a", "/limited/200"]
+    {
+        Client::fetch(proxy.port(0), target);
+    }
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let peer = &get("/http/upstreams/live")["peers"][0];
+    let expected = r#"{"1xx": 0, "2xx": 5, "3xx": 0, "4xx": 1, "5xx": 1, "total": 7,
+        "codes": {"200": 4, "204": 1, "404": 1, "503": 1}}"#;
+    assert_eq!(peer["responses"], json(expected), "{peer}");
+    let received = 6 * "HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nhi".len() + "HTTP/1.1 204 X\r\n\r\n".len();
+    assert_eq!(peer["received"], received, "{peer}");
+    assert!(peer["sent"].as_u64() > Some(7 * 30), "{peer}");
+    assert!(peer["selected"].as_str().is_some_and(|at| at.ends_with('Z') && at.len() == 24), "{peer}");
+    assert_eq!(get("/http/upstreams/live")["peers"][1]["responses"]["total"], 0);
+    let rate = r#"{"passed": 1, "delayed": 0, "rejected": 1, "delayed_dry_run": 0, "rejected_dry_run": 0}"#;
+    assert_eq!(get("/http/limit_reqs/rate"), json(rate));
+    assert_eq!(get("/http/limit_reqs"), serde_json::json!({"rate": json(rate)}));
+    assert_eq!(
+        get("/http/limit_conns"),
+        json(r#"{"many": {"passed": 1, "rejected": 0, "rejected_dry_run": 0}}"#)
+    );
+    assert_eq!(get("/http/limit_conns?fields="), json(r#"{"many": {}}"#));
+    for nothing in ["/slabs", "/http/server_zones", "/http/location_zones", "/http/keyvals", "/http/caches"] {
+        assert_eq!(get(nothing), serde_json::json!({}), "{nothing}");
+        assert_eq!(ask(&proxy, "GET", &format!("/api/9{nothing}/x"), "").0, 404);
+    }
+    assert!(get("/http/requests")["total"].as_u64() > Some(8));
+    for path in
+        ["/http/upstreams/live", "/http/limit_reqs/rate", "/http/requests", "/connections", "/processes"]
+    {
+        assert_eq!(ask(&proxy, "DELETE", &format!("/api/9{path}"), ""), (204, String::new()), "{path}");
+    }
+    let group = get("/http/upstreams/live");
+    let peer = &group["peers"][0];
+    assert_eq!((&peer["requests"], &peer["responses"]["codes"]), (&0.into(), &serde_json::json!({})));
+    assert_eq!((&peer["received"], &group["queue"]["overflows"]), (&0.into(), &0.into()));
+    assert_eq!(get("/http/limit_reqs/rate")["rejected"], 0);
+    assert!(get("/http/requests")["total"].as_u64() < Some(8));
+    assert_eq!(ask(&proxy, "DELETE", "/api/9/http/upstreams/dead", "").0, 404);
+    assert_eq!(ask(&proxy, "DELETE", "/api/9/nginx", "").0, 405);
 }

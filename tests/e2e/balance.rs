@@ -28,7 +28,7 @@ fn letter(n: usize) -> char {
     char::from(b'a' + u8::try_from(n).unwrap())
 }
 
-/// One worker, and a group of this block; `@A@` … `@E@` are the servers' addresses.
+/// One worker, and a group of this block; `@A@` … `@E@` are the servers' addresses. The log has who was asked.
 fn conf(servers: &[Upstream], group: &str) -> String {
     let mut group = group.to_owned();
     for (n, server) in servers.iter().enumerate() {
@@ -36,8 +36,8 @@ fn conf(servers: &[Upstream], group: &str) -> String {
         group = group.replace(&name, &format!("127.0.0.1:{}", server.port));
     }
     format!(
-        "worker_processes 1; events {{}} error_log @DIR@/error.log warn; http {{ access_log off; \
-         upstream group {{ {group} }} \
+        "worker_processes 1; events {{}} error_log @DIR@/error.log warn; http {{ \
+         log_format asked '$upstream_addr'; access_log @DIR@/asked.log asked; upstream group {{ {group} }} \
          server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://group; }} }} }}"
     )
 }
@@ -68,20 +68,80 @@ fn the_order_is_nginxs() {
         "hash $host$uri consistent; server @A@; server @B@ weight=3; server @C@; server @D@; server @E@;",
         "hash $request_uri consistent; server @A@ down; server @B@; server @C@; server @D@ weight=2;",
         "hash $cookie_none; server @A@; server @B@ weight=2;",
+        "server @A@; server @A@; server @B@ weight=2 max_conns=1;",
+        "hash $request_uri consistent; server @A@; server @A@ weight=2; server @B@;",
     ];
+    assert_same_order(&groups);
+}
+
+/// Servers that nobody listens for: each failure lowers a weight, puts one out, lets the backups in.
+#[test]
+fn the_order_around_dead_servers_is_nginxs() {
+    let groups = [
+        "server @X@; server @A@; server @B@;",
+        "server @A@ weight=5; server @X@ weight=3; server @C@ weight=2;",
+        "server @A@ weight=5; server @X@ weight=3 max_fails=3; server @C@ weight=2;",
+        "server @A@ weight=5; server @X@ weight=3 max_fails=0; server @C@ weight=2;",
+        "server @A@ weight=2; server @X@ weight=9 max_fails=2; server @C@ weight=3; server @Y@ weight=4 max_fails=3;",
+        "server @X@; server @Y@; server @A@ backup; server @B@ backup weight=2;",
+        "server @X@ max_fails=0; server @Y@; server @A@ backup; server @B@ backup weight=2;",
+        "server @X@; server @Y@ backup; server @A@ backup;",
+        "server @A@ down; server @X@; server @B@ down; server @C@ backup;",
+        "least_conn; server @A@ weight=2; server @X@; server @C@ weight=3;",
+        "least_conn; server @X@ max_fails=0; server @A@; server @B@;",
+        "least_conn; server @X@; server @A@ backup; server @B@ backup;",
+        "ip_hash; server @X@; server @B@ weight=2; server @C@; server @D@;",
+        "ip_hash; server @A@; server @X@ weight=2; server @Y@; server @D@;",
+        "hash $request_uri; server @A@; server @X@ weight=3; server @C@; server @Y@; server @E@ weight=2;",
+        "hash $request_uri; server @A@; server @X@ weight=3 max_fails=0; server @C@; server @Y@ max_fails=0;",
+        "hash $request_uri; server @X@ weight=30 max_fails=0; server @C@;",
+        "hash $host$uri consistent; server @A@; server @X@ weight=3; server @C@; server @Y@; server @E@;",
+        "hash $host$uri consistent; server @A@; server @X@ weight=3 max_fails=0; server @C@; server @Y@ max_fails=0;",
+        "hash $host$uri consistent; server @X@ weight=50 max_fails=0; server @A@;",
+    ];
+    let dead = [crate::harness::free_port(), crate::harness::free_port()];
+    let groups = groups.map(|group| {
+        let group = group.replace("@X@", &format!("127.0.0.1:{} fail_timeout=1h", dead[0]));
+        group.replace("@Y@", &format!("127.0.0.1:{} fail_timeout=1h", dead[1]))
+    });
+    assert_same_order(&groups.each_ref().map(String::as_str));
+}
+
+/// Both proxies ask the same servers in the same order, those that failed included.
+fn assert_same_order(groups: &[&str]) {
     let servers = servers();
     let mut wrong = String::new();
     for group in groups {
         let conf = conf(&servers, group);
+        let run = |proxy: &Proxy| {
+            let answers = order(proxy, 120);
+            proxy.wait_for("asked.log", "\n", 120);
+            (answers, proxy.read("asked.log"))
+        };
         let Some(nginx) = Nginx::start(&conf) else { return };
-        let expected = order(&nginx, 120);
-        let actual = order(&Ringgate::start(&conf), 120);
+        let (expected, all_expected) = run(&nginx);
+        let (actual, all) = run(&Ringgate::start(&conf));
         assert!(!expected.contains('-'), "{group}: {expected}");
-        if actual != expected {
-            let _ = writeln!(wrong, "{group}\n  nginx    {expected}\n  ringgate {actual}");
+        if (&actual, &all) != (&expected, &all_expected) {
+            let first = all.lines().zip(all_expected.lines()).find(|(a, b)| a != b);
+            let _ = writeln!(wrong, "{group}\n  nginx    {expected}\n  ringgate {actual}\n  {first:?}");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// `random` is drawn from other numbers than nginx's, so shares are compared and not the order. With `two` the second of
+/// two different servers is asked where the first has no less to do.
+#[test]
+fn random_goes_by_weight() {
+    let servers = servers();
+    let group = "server @A@ weight=3; server @B@ weight=2; server @C@; server @D@ down;";
+    for (method, due) in [("random", [450, 300, 150]), ("random two least_conn", [315, 360, 225])] {
+        let order = order(&Ringgate::start(&conf(&servers, &format!("{method}; {group}"))), 900);
+        let shares = ['a', 'b', 'c'].map(|letter| order.matches(letter).count());
+        assert_eq!(shares.iter().sum::<usize>(), 900, "{order}");
+        assert!(shares.iter().zip(due).all(|(got, due)| got.abs_diff(due) < 70), "{method}: {shares:?}");
+    }
 }
 
 /// A busy server gets no more than its share: `least_conn` with requests that stay.

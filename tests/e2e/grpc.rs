@@ -123,3 +123,49 @@ fn all_kinds_of_calls_go_through_ringgate_and_nginx_alike() {
         assert_eq!(ask(nginx.port(0)), expected);
     }
 }
+
+/// `health_check type=grpc`: a server is well that says so, of itself or of a service, or that says what was asked for.
+#[test]
+fn grpc_servers_are_checked_by_their_own_protocol() {
+    let Some(server) = Server::start() else { return };
+    let checks = [
+        ("whole", "type=grpc"),
+        ("moody", "keepalive_time=60s type=grpc grpc_service=moody"),
+        ("absent", "type=grpc grpc_service=absent"),
+        ("known", "type=grpc grpc_service=absent grpc_status=5"),
+    ];
+    let group = |(name, _): &(&str, &str)| {
+        format!("upstream {name} {{ zone {name} 64k; server 127.0.0.1:{}; }} ", server.port)
+    };
+    let location = |(name, check): &(&str, &str)| {
+        format!("location /{name} {{ grpc_pass {name}; health_check mandatory interval=50ms {check}; }} ")
+    };
+    let conf = format!(
+        "events {{}} error_log @DIR@/error.log notice; http {{ access_log off; {} server {{ \
+         listen 127.0.0.1:@PORT0@; http2 on; {} }} }}",
+        checks.iter().map(group).collect::<String>(),
+        checks.iter().map(location).collect::<String>()
+    );
+    let proxy = Ringgate::start(&conf);
+    let says = |group: &str, what: &str, times: usize| {
+        let line = format!(
+            "peer is {what} while checking gRPC status, health check \"\" of peer 127.0.0.1:{} in upstream \"{group}\"",
+            server.port
+        );
+        proxy.wait_for("error.log", &line, times);
+    };
+    says("whole", "healthy", 1);
+    says("moody", "healthy", 1);
+    says("absent", "unhealthy", 1);
+    says("known", "healthy", 1);
+    let turn = || {
+        let said = peer(&["turn", &server.port.to_string()]).unwrap().output().unwrap();
+        assert!(said.status.success());
+    };
+    turn();
+    says("moody", "unhealthy", 1);
+    turn();
+    says("moody", "healthy", 2);
+    let log = proxy.read("error.log");
+    assert!(!log.contains("[error]") && !log.contains("[crit]"), "{log}");
+}

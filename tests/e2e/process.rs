@@ -68,6 +68,13 @@ fn the_command_line_controls_it() {
     let expected = format!("# configuration file {path}:\n{}\n", proxy.read("nginx.conf"));
     assert_eq!(String::from_utf8(dump.stdout).unwrap(), expected);
 
+    // The address of a machine that this one is not (RFC 5737).
+    proxy.rewrite("events {} http { server { listen 192.0.2.1:80; } }");
+    let test = proxy.control(&["-t", "-q"]);
+    let said = String::from_utf8(test.stderr).unwrap();
+    let line = "nginx: [emerg] bind() to 192.0.2.1:80 failed (99: Cannot assign requested address)\n";
+    assert!(!test.status.success() && said.starts_with(line), "{said}");
+
     proxy.rewrite(&saying("two"));
     assert!(proxy.control(&["-s", "reload"]).status.success());
     eventually("the new text", || (Client::fetch(proxy.port(0), "/").text() == "two").then_some(()));

@@ -237,8 +237,9 @@ fn stock_snippets_load_and_a_port_without_a_certificate_does_not() {
     std::fs::write(file("ssl-dhparams.pem"), "-----BEGIN DH PARAMETERS-----\n").unwrap();
     let snakeoil = format!("ssl_certificate {FILES}/rsa.crt;\nssl_certificate_key {FILES}/rsa.key;\n");
     std::fs::write(file("snakeoil.conf"), snakeoil).unwrap();
+    let port = crate::harness::free_port();
     let check = |server: &str| {
-        let text = format!("events {{}} http {{ server {{ listen 127.0.0.1:1 ssl; {server} }} }}\n");
+        let text = format!("events {{}} http {{ server {{ listen 127.0.0.1:{port} ssl; {server} }} }}\n");
         std::fs::write(file("nginx.conf"), text).unwrap();
         let (conf, root) = (file("nginx.conf"), dir.path().join(""));
         let globals = format!("pid {}; error_log stderr;", file("pid").display());

@@ -189,7 +189,7 @@ fn a_handshake_that_does_not_go_on_is_given_up_and_the_next_server_asked() {
     let server = Ringgate::start(&front(&upstream));
     let good = server.port(0);
     let proxy = Ringgate::start(&format!(
-        "events {{}} error_log @DIR@/error.log info; http {{ access_log off; proxy_connect_timeout 300ms; \
+        "events {{}} error_log @DIR@/error.log info; http {{ access_log off; proxy_connect_timeout 1s; \
          upstream two {{ server 127.0.0.1:{port}; server 127.0.0.1:{good} backup; }} \
          log_format times '$upstream_connect_time $upstream_status'; \
          server {{ listen 127.0.0.1:@PORT0@; access_log @DIR@/times.log times; \
@@ -204,7 +204,7 @@ fn a_handshake_that_does_not_go_on_is_given_up_and_the_next_server_asked() {
     client.send("POST /next HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
     assert_eq!(client.reply("POST").body, b"hi");
     let line = eventually("the log", || proxy.read("times.log").lines().nth(1).map(str::to_owned));
-    assert!(line.starts_with("-, 0.") && line.ends_with(" 504, 200"), "{line}");
+    assert!(line.starts_with("-, ") && line.ends_with(" 504, 200"), "{line}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::sickness::Trouble;
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell";
 
 /// What the core must have asked, less the fields that the site sets.
-const LINE: &[u8] = b"GET /health HTTP/1.1\r\n";
+const LINE: &str = "GET /health HTTP/1.";
 
 /// One connection.
 pub(crate) struct Checked {
@@ -61,7 +61,7 @@ impl Checked {
     }
 
     fn answer(&mut self, end: &PeerEnd<'_>, plan: &Plan) {
-        assert!(self.asked.starts_with(LINE), "a check asks for {}", self.asked.escape_ascii());
+        assert!(self.asked.starts_with(LINE.as_bytes()), "a check asks for {}", self.asked.escape_ascii());
         let fields = std::mem::take(&mut self.asked);
         let host = format!("\r\nHost: {}\r\n", crate::config::HOST);
         let text = String::from_utf8_lossy(&fields);
@@ -73,6 +73,10 @@ impl Checked {
             Some(Trouble::Resets(bytes)) => {
                 self.unsent = REPLY[..bytes.min(REPLY.len() - 1)].to_vec();
                 Then::Reset
+            }
+            Some(Trouble::Refuses) => {
+                self.unsent = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_vec();
+                Then::Read
             }
             Some(Trouble::Slow(us)) => Then::Reply(now_us + us),
             None => Then::Reply(now_us),

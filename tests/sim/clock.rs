@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Resolved(ResolveId),
     /// A password was compared.
     Verified(VerifyId, bool),
+    /// This one of the plan's new configurations comes.
+    Reload(usize),
     /// The process is told to drain.
     Shutdown,
 }
@@ -88,6 +90,14 @@ impl Clock {
         let Reverse((at_us, sequence)) = self.heap.pop()?;
         self.now_us = at_us;
         self.events.remove(&sequence)
+    }
+
+    /// Goes to the next event, if it is a completion, or nothing that the core hears of, and comes before `deadline`.
+    pub(crate) fn pop_completion(&mut self, deadline: Option<Instant>) -> Option<Event> {
+        let Reverse((at_us, sequence)) = self.heap.peek()?;
+        let is_input = matches!(self.events.get(sequence)?, Event::Arrive(_) | Event::Shutdown);
+        let is_late = deadline.is_some_and(|deadline| *at_us >= Self::at_us(deadline));
+        if is_input || is_late { None } else { self.pop() }
     }
 
     /// Goes to the core's deadline.

@@ -9,8 +9,8 @@ use proxy_core::config::{
     AccessLog, Balance, BodyBuffering, CheckKind, ClientBody, Config, ConnectionLimit, ConnectionLimits,
     Content, CoreSettings, ErrorLogFile, ErrorLogRef, Escape, HealthCheck, Keepalive, LimitKind, LimitZone,
     Limits, LingeringClose, Listener, Location, LocationId, LocationKind, LogFile, LogFormat, LogId, LogSink,
-    LogTarget, NextUpstream, Piece, Policy, Proxy, RequestLimit, RequestLimits, Server, ServerId, SetHeader,
-    SetHeaders, Template, Upstream, UpstreamServer, Variable, ZoneId,
+    LogTarget, NextUpstream, Piece, Policy, Proxy, ProxyHttpVersion, Queue, RequestLimit, RequestLimits,
+    Server, ServerId, SetHeader, SetHeaders, Template, Upstream, UpstreamServer, Variable, ZoneId,
 };
 use proxy_core::http::{HeaderId, Status};
 use proxy_core::route::{LocationTree, LocationTreeBuilder};
@@ -38,6 +38,17 @@ pub(crate) struct Site {
     pub(crate) checks: Option<Checks>,
     /// Limits delay requests and slow replies down; none refuses any.
     pub(crate) limits: bool,
+    /// `proxy_http_version 1.0`
+    pub(crate) http10: bool,
+    /// `proxy_next_upstream error timeout http_503`
+    pub(crate) next_on_503: bool,
+    /// `max_conns`, with a queue in front; 0 is none.
+    pub(crate) max_conns: u32,
+    /// A server that the group does not have any more.
+    pub(crate) gone: Option<usize>,
+    pub(crate) slow_start: Millis,
+    /// Counts the configurations of a run.
+    pub(crate) generation: u64,
 }
 
 /// How a site's servers are checked.
@@ -64,6 +75,8 @@ pub(crate) const CHECK_INTERVAL: Millis = Millis(200);
 pub(crate) const CHECK_PORT: u16 = 8080;
 /// How long an idle connection lives, a client's or a pooled one.
 pub(crate) const KEEPALIVE: Millis = Millis(4000);
+/// Where X-Accel-Redirect leads.
+pub(crate) const ACCEL: &str = "/accel/";
 /// The host that clients ask for.
 pub(crate) const HOST: &str = "sim.example";
 
@@ -86,6 +99,11 @@ impl Site {
         let mut tree = LocationTreeBuilder::default();
         tree.add_text(LocationKind::Prefix, b"/", LocationId(1), false, LocationTree::default())
             .expect("one location");
+        tree.add_text(LocationKind::Prefix, ACCEL.as_bytes(), LocationId(2), false, LocationTree::default())
+            .expect("another location");
+        let mut redirected =
+            level(LocationKind::Prefix, ACCEL.as_bytes(), Content::Proxy(Arc::new(self.proxy())));
+        redirected.internal = true;
         let server = Server {
             name: HOST.as_bytes().into(),
             tree: tree.build(),
@@ -94,10 +112,10 @@ impl Site {
         };
         let address = Address::Ip(([10, 0, 0, 1], 80).into());
         Config {
-            generation: 1,
+            generation: self.generation,
             listeners: vec![Listener { address, ..Listener::default() }],
             servers: vec![server],
-            locations: vec![root, proxied],
+            locations: vec![root, proxied, redirected],
             upstreams: vec![Upstream { checks: self.health_checks(), ..self.upstream() }],
             limit_zones: zones(),
             logs: vec![LogFile { sink: LogSink::Stderr, buffer_bytes: 0, flush: None, gzip_level: None }],
@@ -157,7 +175,11 @@ impl Site {
             connect_timeout: TIMEOUT,
             send_timeout: TIMEOUT,
             read_timeout: TIMEOUT,
-            next_upstream: NextUpstream::default(),
+            next_upstream: NextUpstream {
+                statuses: if self.next_on_503 { [Status(503)].into() } else { [].into() },
+                ..NextUpstream::default()
+            },
+            http_version: if self.http10 { ProxyHttpVersion::Http10 } else { ProxyHttpVersion::Http11 },
             ignore_client_abort: self.ignore_client_abort,
             ..Proxy::default()
         }
@@ -191,16 +213,25 @@ impl Site {
             weight: *weight,
             max_fails: self.max_fails,
             fail_timeout: self.fail_timeout,
+            max_conns: self.max_conns,
+            slow_start: self.slow_start,
+            line: u32::try_from(n).expect("few servers"),
             ..UpstreamServer::new(server_address(n))
         };
+        let servers = self.weights.iter().enumerate().filter(|(n, _)| Some(*n) != self.gone).map(server);
+        let queue = Queue { waiting_max: 1000, timeout: Millis(60_000) };
         let key = Template::new([Piece::Variable(Variable::Http(b"x-id".as_slice().into()))]);
         Upstream {
             balance: self.balance,
-            policy: Arc::new(Policy { key: Some(key), ..Policy::default() }),
+            policy: Arc::new(Policy {
+                key: Some(key),
+                queue: (self.max_conns > 0).then_some(queue),
+                ..Policy::default()
+            }),
             keepalive: self.keepalive,
             keepalive_requests: self.keepalive_requests,
             keepalive_timeout: KEEPALIVE,
-            ..Upstream::explicit("backend", self.weights.iter().enumerate().map(server))
+            ..Upstream::explicit("backend", servers)
         }
     }
 }

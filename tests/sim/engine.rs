@@ -1,6 +1,9 @@
 //! What the simulator drives: the real worker, or a small fake that shows that the simulator's checks can fail.
 
+use std::sync::Arc;
+
 use proxy_core::command::{Command, Completion, ConnId, ListenerId, Peer, Report};
+use proxy_core::config::Config;
 use proxy_core::time::{Instant, Now};
 use proxy_core::worker::Worker;
 
@@ -9,6 +12,7 @@ pub(crate) trait Engine {
     fn handle_accept(&mut self, listener: ListenerId, peer: Peer, now: Now) -> ConnId;
     fn handle_completion(&mut self, completion: Completion, now: Now);
     fn handle_timeout(&mut self, now: Now);
+    fn handle_reload(&mut self, config: Arc<Config>, now: Now);
     fn handle_shutdown(&mut self, now: Now);
     fn poll_command(&mut self) -> Option<Command>;
     fn poll_report(&mut self) -> Option<Report>;
@@ -27,6 +31,10 @@ impl Engine for Worker {
 
     fn handle_timeout(&mut self, now: Now) {
         Self::handle_timeout(self, now);
+    }
+
+    fn handle_reload(&mut self, config: Arc<Config>, now: Now) {
+        Self::handle_reload(self, config, now);
     }
 
     fn handle_shutdown(&mut self, now: Now) {

@@ -121,6 +121,8 @@ impl Engine for Fake {
 
     fn handle_timeout(&mut self, _: Now) {}
 
+    fn handle_reload(&mut self, _: Arc<Config>, _: Now) {}
+
     fn handle_shutdown(&mut self, _: Now) {
         for key in self.conns.keys() {
             if self.sin != Sin::ForgetsConnections {

@@ -7,6 +7,7 @@
 use proxy_core::config::Balance;
 
 use crate::client::{Client, Seen};
+use crate::config::ACCEL;
 use crate::plan::{self, Coding, Exchange, Fault, Misdeed, Mood, Plan};
 use crate::upstream::Attempt;
 use crate::wire::Head;
@@ -36,13 +37,15 @@ pub(crate) fn check(plan: &Plan, outcome: &Outcome) {
     let troubled = plan.clients.iter().filter(client_may).count();
     assert!(nameless <= troubled, "{nameless} access lines without an id, {troubled} clients may cause one");
     check_shares(plan, outcome);
+    check_patience(plan, outcome);
+    check_room(plan, outcome);
     assert_eq!(outcome.kept_blocks, (0, 0), "leak: the drained worker holds blocks (small, large)");
 }
 
 /// Where nothing goes wrong, the round robin gives each server its share to within two requests.
 fn check_shares(plan: &Plan, outcome: &Outcome) {
-    if plan.mood != Mood::default() || plan.shutdown_us.is_some() || plan.site.balance != Balance::RoundRobin
-    {
+    let even = plan.shutdown_us.is_none() && plan.reloads.is_empty() && plan.site.max_conns == 0;
+    if plan.mood != Mood::default() || !even || plan.site.balance != Balance::RoundRobin {
         return;
     }
     let all = outcome.attempts.len();
@@ -54,6 +57,53 @@ fn check_shares(plan: &Plan, outcome: &Outcome) {
             (got as f64 - due).abs() <= 2.0,
             "server {server} got {got} of {all} requests, {due} were due"
         );
+    }
+}
+
+/// A server that has failed `max_fails` times in a row, and does so for good, gets nothing for `fail_timeout`.
+fn check_patience(plan: &Plan, outcome: &Outcome) {
+    if plan.site.max_fails == 0 || !plan.mood.sick_servers || !plan.reloads.is_empty() {
+        return;
+    }
+    for (server, _) in plan.sickness.iter().enumerate().filter(|(_, sickness)| sickness.is_for_good()) {
+        // A reset of a connection that served before does not count against a server.
+        let counts = |attempt: &Attempt| match attempt.fault {
+            Some(Fault::ResetInHead(_)) => !attempt.reused,
+            fault => fault.is_some(),
+        };
+        let failed = |attempt: &&Attempt| attempt.server == server && counts(attempt);
+        let asked =
+            outcome.attempts.iter().filter(failed).map(|attempt| (attempt.at_us, attempt.failed_us()));
+        let refused = outcome.refused.iter().filter(|(to, _, _)| *to == server);
+        let failed: Vec<(u64, u64)> = asked.chain(refused.map(|(_, from, until)| (*from, *until))).collect();
+        let mut ends: Vec<u64> = failed.iter().map(|(_, end_us)| *end_us).collect();
+        ends.sort_unstable();
+        let Some(out_us) = ends.get(plan.site.max_fails as usize - 1) else { continue };
+        let quiet = out_us + SETTLES_US..out_us + plan.site.fail_timeout.0 * 1000;
+        let asked = failed.iter().find(|(at_us, _)| quiet.contains(at_us));
+        assert!(asked.is_none(), "server {server} is out from {out_us} us, and asked: {asked:?}");
+    }
+}
+
+/// How long it takes at the most until a failure is known and what is on its way to a server has arrived.
+const SETTLES_US: u64 = 300_000;
+
+/// Where nothing goes wrong, `max_conns` bounds what a server works on at one time.
+fn check_room(plan: &Plan, outcome: &Outcome) {
+    if plan.site.max_conns == 0 || plan.mood != Mood::default() || plan.shutdown_us.is_some() {
+        return;
+    }
+    // Who answers before it has the request may still read when the exchange is over.
+    let counts = |attempt: &&Attempt| !plan.exchanges[attempt.exchange].reply.early;
+    let spans = |server: usize| {
+        let own = outcome.attempts.iter().filter(counts).filter(move |attempt| attempt.server == server);
+        own.filter_map(|attempt| Some((attempt.at_us, attempt.done_us?)))
+    };
+    for server in 0..plan.site.weights.len() {
+        for (at_us, _) in spans(server) {
+            let busy = spans(server).filter(|(from, until)| *from <= at_us && at_us < *until).count();
+            assert!(busy <= plan.site.max_conns as usize, "server {server} works on {busy} at {at_us} us");
+        }
     }
 }
 
@@ -127,7 +177,11 @@ impl Case<'_> {
         let x = self.exchange;
         let head = &attempt.head;
         let line = head.request_line().unwrap_or_else(|why| self.fail(&why));
-        assert_eq!(line, (x.method, x.target.as_str(), "HTTP/1.1"), "{}: the request line", self.name());
+        let version = if self.plan.site.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+        let inner = format!("{ACCEL}{}?a", x.id);
+        let target = if attempt.inner { &inner } else { &x.target };
+        assert!(x.accel || !attempt.inner, "{}: redirected for nothing", self.name());
+        assert_eq!(line, (x.method, target.as_str(), version), "{}: the request line", self.name());
         let address = format!("192.0.2.{}", self.client.number + 1);
         let long = "v".repeat(x.id * 37 % 700);
         let fields = [
@@ -169,9 +223,24 @@ impl Case<'_> {
     fn check_repetition(&self, attempts: &[&Attempt]) {
         let sent = attempts.len();
         assert!(sent <= 1 || self.exchange.is_idempotent(), "{}: sent {sent} times", self.name());
-        let fresh = attempts.iter().filter(|attempt| !attempt.reused).count();
-        let servers = self.plan.site.weights.len();
-        assert!(fresh <= servers.max(1) + 1, "{}: {fresh} tries at {servers} servers", self.name());
+        for inner in [false, true] {
+            let attempts: Vec<&Attempt> = attempts.iter().copied().filter(|a| a.inner == inner).collect();
+            self.check_tries(&attempts);
+        }
+    }
+
+    /// The tries at one reply.
+    fn check_tries(&self, attempts: &[&Attempt]) {
+        let servers = (0..self.plan.site.weights.len()).filter(|server| !self.plan.goes(*server));
+        for server in servers {
+            // A pooled connection that was dead is no try; on a new one a server is asked once.
+            let fresh = attempts.iter().filter(|attempt| attempt.server == server && !attempt.reused).count();
+            assert!(fresh <= 1, "{}: {fresh} tries at server {server}", self.name());
+        }
+        // Who answers well, or will, is not passed over: nobody else is asked behind it.
+        let well = attempts.iter().position(|attempt| attempt.fault.is_none() && !attempt.stale);
+        let last = well.is_none_or(|well| well + 1 == attempts.len());
+        assert!(last, "{}: asked again behind a good try: {:?}", self.name(), tries(attempts));
     }
 
     fn check_access(&self, attempts: usize) {
@@ -249,6 +318,7 @@ impl Case<'_> {
         assert_eq!(head.all("x-pad-out"), [pad.as_str()], "{}: the field X-Pad-Out", self.name());
         assert_eq!(head.all("date").len(), 1, "{}: Date", self.name());
         assert!(!head.all("server").contains(&"sim"), "{}: the upstream's Server", self.name());
+        assert!(head.all("x-accel-redirect").is_empty(), "{}: X-Accel-Redirect", self.name());
         let location = if reply.status == 302 { vec!["/elsewhere"] } else { vec![] };
         assert_eq!(head.all("location"), location, "{}: Location", self.name());
         if reply.coding == Coding::Length {
@@ -278,6 +348,8 @@ impl Case<'_> {
     fn check_own_reply(&self, head: &Head, attempts: &[&Attempt]) {
         let status = head.status().unwrap_or_else(|why| self.fail(&why));
         let excused = match status {
+            // A refusal is the last server's own words.
+            503 if self.plan.site.next_on_503 => self.may_fail(attempts),
             502 | 504 => self.may_fail(attempts),
             400 | 408 | 499 => self.misdeed().is_some(),
             500 | 507 => self.outcome.files_failed,

@@ -10,6 +10,7 @@ use crate::config::{Checks, Site};
 use crate::net::Weather;
 use crate::rng::Rng;
 use crate::sickness::{self, Sickness};
+use crate::twist::{self, Reload};
 
 /// A whole run.
 pub(crate) struct Plan {
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) exchanges: Vec<Exchange>,
     /// When the process is told to drain while clients are still at work.
     pub(crate) shutdown_us: Option<u64>,
+    /// New configurations, in order.
+    pub(crate) reloads: Vec<Reload>,
     /// The workers' block sizes: small and large.
     pub(crate) block_bytes: (usize, usize),
 }
@@ -91,6 +94,8 @@ pub(crate) struct Exchange {
     pub(crate) close: bool,
     /// A handshake; the bytes are what the client says in the tunnel, the first of them with the head.
     pub(crate) upgrade: Option<Tunnel>,
+    /// The first reply only names the place of the real one (X-Accel-Redirect).
+    pub(crate) accel: bool,
     pub(crate) reply: Reply,
 }
 
@@ -103,6 +108,8 @@ pub(crate) struct Tunnel {
 /// What an upstream says.
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    /// It is HTTP/1.0's.
+    pub(crate) http10: bool,
     pub(crate) coding: Coding,
     pub(crate) body: Vec<u8>,
     pub(crate) trailer: bool,
@@ -135,6 +142,8 @@ pub(crate) enum Fault {
     ResetBeforeHead,
     /// After so many bytes of the head.
     ResetInHead(usize),
+    /// A whole reply that says 503.
+    Refuses,
     CloseInBody,
     ResetInBody,
     Garbage,
@@ -143,7 +152,7 @@ pub(crate) enum Fault {
 }
 
 /// How servers are chosen.
-const METHODS: [Balance; 10] = [
+pub(crate) const METHODS: [Balance; 10] = [
     Balance::RoundRobin,
     Balance::RoundRobin,
     Balance::LeastConn,
@@ -188,11 +197,13 @@ impl Plan {
             clients: Vec::new(),
             exchanges: Vec::new(),
             shutdown_us: rng.percent(15).then(|| rng.range(0, 2_000_000)),
+            reloads: Vec::new(),
             block_bytes: (rng.pick(&[4096, 8192]), rng.pick(&[16_384, 32_768])),
         };
         for _ in 0..rng.range(1, 6) {
             plan.add_client(&mut rng);
         }
+        twist::twist(&mut plan, seed);
         plan
     }
 
@@ -274,6 +285,12 @@ fn site(rng: &mut Rng, mood: Mood) -> Site {
         early_hints: rng.percent(30),
         checks: None,
         limits: false,
+        http10: false,
+        next_on_503: false,
+        max_conns: 0,
+        gone: None,
+        slow_start: Millis(0),
+        generation: 1,
     }
 }
 
@@ -311,6 +328,7 @@ fn exchange(rng: &mut Rng, id: usize, mood: Mood, last: bool) -> Exchange {
         body,
         close: last && rng.percent(30),
         upgrade,
+        accel: false,
         reply,
     }
 }
@@ -342,6 +360,7 @@ fn reply(rng: &mut Rng, mood: Mood) -> Reply {
     });
     Reply {
         status,
+        http10: false,
         coding,
         body: match (bodiless, rng.percent(4)) {
             (true, _) => Vec::new(),
@@ -365,6 +384,13 @@ fn body(rng: &mut Rng, max: usize) -> Vec<u8> {
 fn body_of(rng: &mut Rng, max: usize) -> Vec<u8> {
     let len = rng.size(1, max);
     rng.noise(len)
+}
+
+impl Plan {
+    /// Whether a reload takes this server away.
+    pub(crate) fn goes(&self, server: usize) -> bool {
+        self.reloads.iter().any(|reload| reload.site.gone == Some(server))
+    }
 }
 
 impl Exchange {

@@ -23,6 +23,8 @@ pub(crate) enum Trouble {
     Hangs,
     /// It resets after so many bytes of its reply's head.
     Resets(usize),
+    /// It says 503 to everybody.
+    Refuses,
     /// It needs so much longer.
     Slow(u64),
 }
@@ -36,6 +38,16 @@ impl Sickness {
                 (from_us..until_us).contains(&now_us).then_some(trouble)
             }
             Self::Flaps(span_us, trouble) => (now_us / span_us % 2 == 1).then_some(trouble),
+        }
+    }
+
+    /// Whether it fails everybody from some moment on until the run is over.
+    pub(crate) fn is_for_good(self) -> bool {
+        match self {
+            Self::From(_, until_us, trouble) => {
+                until_us > u64::MAX / 4 && !matches!(trouble, Trouble::Slow(_))
+            }
+            Self::Well | Self::Flaps(..) => false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! A simulated upstream server's end of one connection: it reads requests strictly and answers each as planned.
 
+use crate::config::{ACCEL, TIMEOUT};
 use crate::net::PeerEnd;
 use crate::pipe::End;
 use crate::plan::{self, Coding, Exchange, Fault, Plan, Then};
@@ -12,6 +13,11 @@ use crate::wire::{Event, Head, Reader};
 pub(crate) struct Attempt {
     pub(crate) exchange: usize,
     pub(crate) server: usize,
+    pub(crate) at_us: u64,
+    /// When the whole reply was handed to the network, or the connection was ended.
+    pub(crate) done_us: Option<u64>,
+    /// It is what X-Accel-Redirect led to.
+    pub(crate) inner: bool,
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
     /// The request's end came.
@@ -26,6 +32,13 @@ pub(crate) struct Attempt {
     pub(crate) replied: bool,
     /// What the core said in the tunnel.
     pub(crate) tunnel: Vec<u8>,
+}
+
+impl Attempt {
+    /// When the core had to know that it failed: whoever says nothing fails when time is up.
+    pub(crate) fn failed_us(&self) -> u64 {
+        self.done_us.unwrap_or(self.at_us + TIMEOUT.0 * 1000)
+    }
 }
 
 /// One connection of an upstream.
@@ -128,16 +141,13 @@ impl Upstream {
         let framing = head.request_framing();
         let framing = framing.unwrap_or_else(|why| panic!("upstream: {why} in {head:?}"));
         let stale = self.served > 0 && self.then == Then::CloseOnReuse;
-        let tries = attempts.iter().filter(|a| a.exchange == exchange.id && !a.stale).count();
+        let inner = head.request_line().is_ok_and(|(_, target, _)| target.starts_with(ACCEL));
+        let redirects = exchange.accel && !inner;
         let trouble = plan.sickness[self.server].now(end.clock.now_us()).filter(|_| !stale);
-        let fault = match trouble {
-            Some(Trouble::Dead) => Some(Fault::ResetBeforeHead),
-            Some(Trouble::Hangs) => Some(Fault::HangBeforeHead),
-            Some(Trouble::Resets(bytes)) => Some(Fault::ResetInHead(bytes)),
-            Some(Trouble::Slow(_)) | None => {
-                exchange.reply.fault.filter(|_| !stale && tries < exchange.reply.faulty_tries)
-            }
-        };
+        let same = |a: &&Attempt| a.exchange == exchange.id && a.inner == inner && !a.stale;
+        let spoils = !stale && !redirects;
+        let spoils = spoils && attempts.iter().filter(same).count() < exchange.reply.faulty_tries;
+        let fault = suffered(trouble).or_else(|| exchange.reply.fault.filter(|_| spoils));
         let switches = exchange.reply.status == 101 && fault.is_none() && !stale;
         let bodiless = framing == crate::wire::Framing::Length(0);
         if switches && bodiless {
@@ -149,6 +159,9 @@ impl Upstream {
         attempts.push(Attempt {
             exchange: exchange.id,
             server: self.server,
+            at_us: end.clock.now_us(),
+            done_us: None,
+            inner,
             head,
             body: Vec::new(),
             complete: switches && bodiless,
@@ -173,7 +186,7 @@ impl Upstream {
             return;
         }
         self.then = exchange.reply.then;
-        let mut acts = script(exchange, fault, rng);
+        let mut acts = script(exchange, redirects, fault, rng);
         if let Some(Trouble::Slow(us)) = trouble {
             acts.insert(0, Act::Pause(us));
         }
@@ -204,6 +217,7 @@ impl Upstream {
             Act::Echo => return self.echo(end, &attempt.tunnel),
             Act::Finish => end.shutdown(),
             Act::Close | Act::Reset => {
+                attempt.done_us.get_or_insert(end.clock.now_us());
                 if matches!(act, Act::Close) {
                     end.close()
                 } else {
@@ -232,6 +246,7 @@ impl Upstream {
     fn rest(&mut self, end: &mut PeerEnd<'_>, attempts: &mut [Attempt]) -> bool {
         let Some(attempt) = self.attempt else { return self.idle(end) };
         attempts[attempt].replied = true;
+        attempts[attempt].done_us.get_or_insert(end.clock.now_us());
         // Who replies early reads the rest of the request all the same, unless the core gives it up.
         if !attempts[attempt].complete {
             return false;
@@ -262,8 +277,19 @@ impl Upstream {
     }
 }
 
+/// What an ill server does to a request.
+fn suffered(trouble: Option<Trouble>) -> Option<Fault> {
+    match trouble? {
+        Trouble::Dead => Some(Fault::ResetBeforeHead),
+        Trouble::Hangs => Some(Fault::HangBeforeHead),
+        Trouble::Resets(bytes) => Some(Fault::ResetInHead(bytes)),
+        Trouble::Refuses => Some(Fault::Refuses),
+        Trouble::Slow(_) => None,
+    }
+}
+
 /// What the upstream does about a request.
-fn script(exchange: &Exchange, fault: Option<Fault>, rng: &mut Rng) -> Vec<Act> {
+fn script(exchange: &Exchange, redirects: bool, fault: Option<Fault>, rng: &mut Rng) -> Vec<Act> {
     let reply = &exchange.reply;
     let mut acts = Vec::new();
     if !reply.early {
@@ -286,7 +312,20 @@ fn script(exchange: &Exchange, fault: Option<Fault>, rng: &mut Rng) -> Vec<Act> 
             head.truncate(bytes.min(head.len() - 1));
             return with(acts, [Act::Write(head), Act::Pause(rng.range(0, 50_000)), Act::Reset]);
         }
+        Some(Fault::Refuses) => {
+            let refusal = b"HTTP/1.1 503 Not now\r\nContent-Length: 3\r\n\r\nno\n";
+            let len = if exchange.method == "HEAD" { refusal.len() - 3 } else { refusal.len() };
+            return with(acts, [Act::Write(refusal[..len].to_vec())]);
+        }
         Some(Fault::CloseInBody | Fault::ResetInBody | Fault::HangInBody) | None => {}
+    }
+    if redirects {
+        let mut reply = format!(
+            "HTTP/1.1 200 Fine\r\nX-Accel-Redirect: {ACCEL}{}?a\r\nContent-Length: 7\r\n\r\nignored",
+            exchange.id
+        );
+        reply.truncate(reply.len() - if exchange.method == "HEAD" { 7 } else { 0 });
+        return with(acts, [Act::Write(reply.into_bytes())]);
     }
     if reply.status == 101 {
         let head = format!(
@@ -333,8 +372,12 @@ fn spoilt(whole: &[u8], head: usize, fault: Fault, rng: &mut Rng) -> [Act; 3] {
 
 fn reply_head(exchange: &Exchange) -> String {
     let reply = &exchange.reply;
-    let mut head =
-        format!("HTTP/1.1 {} Some Reason\r\nX-Reply: {}\r\nServer: sim\r\n", reply.status, exchange.id);
+    let mut head = format!(
+        "HTTP/1.{} {} Some Reason\r\nX-Reply: {}\r\nServer: sim\r\n",
+        u8::from(!reply.http10),
+        reply.status,
+        exchange.id
+    );
     match reply.coding {
         Coding::Length => head += &format!("Content-Length: {}\r\n", reply.body.len()),
         Coding::Chunked => head += "Transfer-Encoding: chunked\r\n",

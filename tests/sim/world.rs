@@ -39,6 +39,8 @@ const BLOCKS_PER_CLIENT: usize = 24;
 /// Commands that one input may cause for each living connection, and at least.
 const COMMANDS_PER_CONN: usize = 8;
 const COMMANDS_PER_INPUT: usize = 16;
+/// How often a driver has one completion more to hand in before it asks what to do.
+const TOGETHER_PERCENT: u64 = 30;
 /// How often in a row a deadline may be due at the same moment.
 const TIMEOUTS_IN_A_ROW_MAX: usize = 1000;
 
@@ -63,6 +65,8 @@ enum Agent {
 pub(crate) struct Outcome {
     pub(crate) clients: Vec<Client>,
     pub(crate) attempts: Vec<Attempt>,
+    /// Connections that did not come about: to whom, from when, until when.
+    pub(crate) refused: Vec<(usize, u64, u64)>,
     pub(crate) access: Vec<String>,
     pub(crate) files_failed: bool,
     /// Blocks, small and large, that the drained worker still held.
@@ -80,10 +84,13 @@ pub(crate) struct World<'a> {
     rng: Rng,
     agents: Vec<Agent>,
     attempts: Vec<Attempt>,
+    refused: Vec<(usize, u64, u64)>,
     access: Vec<String>,
     resolving: BTreeMap<ResolveId, ()>,
     drained: bool,
     shutdown: bool,
+    /// The server that the configuration in force does not have.
+    gone: Option<usize>,
     timeouts_in_a_row: usize,
     trace: Trace,
 }
@@ -109,10 +116,12 @@ impl<'a> World<'a> {
             rng,
             agents: Vec::new(),
             attempts: Vec::new(),
+            refused: Vec::new(),
             access: Vec::new(),
             resolving: BTreeMap::new(),
             drained: false,
             shutdown: false,
+            gone: None,
             timeouts_in_a_row: 0,
             trace,
         }
@@ -122,6 +131,9 @@ impl<'a> World<'a> {
     pub(crate) fn run(mut self) -> Outcome {
         for (n, client) in self.plan.clients.iter().enumerate() {
             self.clock.plan(client.start_us, Event::Arrive(n));
+        }
+        for (n, reload) in self.plan.reloads.iter().enumerate() {
+            self.clock.plan(reload.at_us, Event::Reload(n));
         }
         if let Some(at_us) = self.plan.shutdown_us {
             self.clock.plan(at_us, Event::Shutdown);
@@ -166,7 +178,7 @@ impl<'a> World<'a> {
             (deadline, None) => deadline.is_some(),
             (None, Some(_)) => false,
         };
-        let budget = COMMANDS_PER_INPUT + COMMANDS_PER_CONN * self.net.core_open();
+        let mut budget = COMMANDS_PER_INPUT + COMMANDS_PER_CONN * self.net.core_open();
         if timer_first {
             self.clock.jump(deadline.expect("a deadline came first"));
             self.timeouts_in_a_row += 1;
@@ -178,6 +190,12 @@ impl<'a> World<'a> {
             let event = self.clock.pop().expect("an event came first");
             self.timeouts_in_a_row = 0;
             self.handle(event);
+            while self.rng.percent(TOGETHER_PERCENT)
+                && let Some(event) = self.clock.pop_completion(self.engine.poll_timeout())
+            {
+                budget += COMMANDS_PER_INPUT;
+                self.handle(event);
+            }
         }
         assert!(
             self.clock.now_us() < RUN_US_MAX,
@@ -204,6 +222,7 @@ impl<'a> World<'a> {
     fn handle(&mut self, event: Event) {
         let completion = match event {
             Event::Arrive(client) => return self.arrive(client),
+            Event::Reload(n) => return self.reload(n),
             Event::Shutdown => {
                 self.say(|| "shutdown".to_owned());
                 self.shutdown = true;
@@ -230,6 +249,16 @@ impl<'a> World<'a> {
         if let Some(completion) = completion {
             self.complete(completion);
         }
+    }
+
+    fn reload(&mut self, number: usize) {
+        if self.shutdown {
+            return;
+        }
+        let site = &self.plan.reloads[number].site;
+        self.say(|| format!("reload {number}"));
+        self.gone = site.gone;
+        self.engine.handle_reload(Arc::new(site.build()), self.clock.now());
     }
 
     fn arrive(&mut self, number: usize) {
@@ -290,6 +319,7 @@ impl<'a> World<'a> {
                 let server = servers.clone().find(own).or(checked);
                 let server =
                     server.unwrap_or_else(|| panic!("rule: a connection to {address}, which nobody named"));
+                assert_ne!(self.gone, Some(server), "rule: a connection to a server that is gone");
                 if checked.is_none() && self.plan.site.checks.is_some() {
                     let gone = self.plan.sickness[server].is_gone_since(CHECK_KNOWS_US, clock.now_us());
                     let hidden = self.plan.site.checks.is_some_and(|checks| checks.tcp);
@@ -299,6 +329,10 @@ impl<'a> World<'a> {
                 let outcome = connect_outcome(self.plan, dead, &mut self.rng);
                 let link = net.connect(conn, outcome, clock);
                 let accepted = outcome == ConnectOutcome::Accepted;
+                if !accepted && checked.is_none() {
+                    let span_us = if outcome == ConnectOutcome::Silent { TIMEOUT.0 * 1000 } else { 0 };
+                    self.refused.push((server, clock.now_us(), clock.now_us() + span_us));
+                }
                 self.agents.push(if accepted && checked.is_some() {
                     Agent::Checked(Checked::new(server))
                 } else if accepted {
@@ -403,6 +437,7 @@ impl<'a> World<'a> {
         Outcome {
             clients: clients.collect(),
             attempts: self.attempts,
+            refused: self.refused,
             access: self.access,
             files_failed,
             kept_blocks,

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::buf::{Chain, Chunk};
-use crate::command::{Command, Completion, ConnId, FileId, IoError, Level, OpenMode, Report};
+use crate::command::{Command, Completion, ConnId, FileFinish, FileId, IoError, Level, OpenMode, Report};
 use crate::exchange::context::{Context, FileRole};
 use crate::shared::cache::Seat;
 use crate::slab::Key;
@@ -32,7 +32,10 @@ pub(crate) type Writers = HashMap<FileId, Writer>;
 
 /// One reply's.
 pub(crate) struct Writer {
-    seat: Seat,
+    /// The entry; none where the file is not the cache's (`proxy_store`).
+    seat: Option<Seat>,
+    /// What the file shall be like when it gets its name.
+    finish: Option<FileFinish>,
     owner: ConnId,
     state: State,
     pending: Chain,
@@ -63,6 +66,8 @@ pub(crate) struct Place {
     pub(crate) temp: Arc<[u8]>,
     /// The name that it gets.
     pub(crate) path: Arc<[u8]>,
+    /// What it shall be like then; none leaves it as it was made.
+    pub(crate) finish: Option<FileFinish>,
 }
 
 /// The bytes that a file of this length takes up on the disk.
@@ -71,14 +76,21 @@ pub(crate) const fn disk_bytes(length: u64) -> u64 {
 }
 
 /// Begins a file with `first`; `owner` is the link of the exchange that fetches the reply.
-pub(crate) fn begin(seat: Seat, place: Place, first: Chunk, owner: ConnId, ctx: &mut Context) -> FileId {
+pub(crate) fn begin(
+    seat: Option<Seat>,
+    place: Place,
+    first: Chunk,
+    owner: ConnId,
+    ctx: &mut Context,
+) -> FileId {
     let mode = OpenMode::New { stays: false };
     let file = ctx.open_file(owner, FileRole::CacheWriter, Arc::clone(&place.temp), mode);
     let mut pending = Chain::new();
     pending.push(first);
-    let Place { temp, path } = place;
+    let Place { temp, path, finish } = place;
     let writer = Writer {
         seat,
+        finish,
         owner,
         state: State::Opening,
         pending,
@@ -101,7 +113,8 @@ pub(crate) fn update(seat: Seat, path: Arc<[u8]>, first: Chunk, length: u64, ctx
     let mut pending = Chain::new();
     pending.push(first);
     let writer = Writer {
-        seat,
+        seat: Some(seat),
+        finish: None,
         owner,
         state: State::Opening,
         pending,
@@ -134,7 +147,9 @@ pub(crate) fn has_room(file: FileId, ctx: &mut Context) -> bool {
 pub(crate) fn finish(file: FileId, ctx: &mut Context) {
     let Some(writer) = ctx.writers.get_mut(&file) else { return };
     writer.whole = true;
-    writer.seat.begin_commit();
+    if let Some(seat) = &writer.seat {
+        seat.begin_commit();
+    }
     writer.pump(file, &mut ctx.commands);
 }
 
@@ -185,14 +200,18 @@ pub(crate) fn handle(file: FileId, completion: Completion, ctx: &mut Context) {
 fn done(file: FileId, ctx: &mut Context) {
     let Some(mut writer) = ctx.writers.remove(&file) else { return };
     let bytes = writer.known_bytes.unwrap_or(disk_bytes(writer.written));
-    writer.seat.end_commit(Some(bytes));
+    if let Some(seat) = &mut writer.seat {
+        seat.end_commit(Some(bytes));
+    }
     ctx.close_file(file);
 }
 
 fn fail(file: FileId, error: IoError, ctx: &mut Context) {
     let Some(mut writer) = ctx.writers.remove(&file) else { return };
     ctx.close_file(file);
-    writer.seat.end_commit(None);
+    if let Some(seat) = &mut writer.seat {
+        seat.end_commit(None);
+    }
     let temp = writer.temp.as_ref().unwrap_or(&writer.path).escape_ascii();
     let text = match writer.state {
         State::Opening => format!("open() \"{temp}\" failed ({error})"),
@@ -224,7 +243,7 @@ impl Writer {
         } else if let Some(temp) = self.temp.as_ref().filter(|_| self.whole) {
             self.state = State::Renaming;
             let (from, to) = (Arc::clone(temp), Arc::clone(&self.path));
-            commands.push_back(Command::RenameFile { file, from, to });
+            commands.push_back(Command::RenameFile { file, from, to, finish: self.finish });
         }
     }
 }

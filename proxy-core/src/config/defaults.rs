@@ -221,6 +221,7 @@ impl Default for Proxy {
             force_ranges: false,
             is_grpc: false,
             cache: None,
+            store: None,
             tls: None,
             upgrade_tls: None,
         }

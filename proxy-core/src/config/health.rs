@@ -45,7 +45,7 @@ impl HealthCheck {
     pub fn match_name(&self) -> &str {
         match &self.kind {
             CheckKind::Http { conditions: Some(conditions), .. } => &conditions.name,
-            CheckKind::Http { conditions: None, .. } | CheckKind::Tcp => "",
+            CheckKind::Http { conditions: None, .. } | CheckKind::Tcp | CheckKind::Grpc { .. } => "",
         }
     }
 }
@@ -62,6 +62,13 @@ pub enum CheckKind {
     },
     /// `type=tcp`: it connects.
     Tcp,
+    /// `type=grpc`: it calls the gRPC health service.
+    Grpc {
+        /// `grpc_service=`: the service that is asked about; empty for the server as such.
+        service: Box<[u8]>,
+        /// `grpc_status=`: a status that is well, too.
+        status: Option<u32>,
+    },
 }
 
 /// A `match` block: what a reply must be like, all of it.

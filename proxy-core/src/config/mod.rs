@@ -64,8 +64,8 @@ pub use mirror::Mirrors;
 pub use process::{ErrorLogFile, LogSink, Process, Syslog, WorkerCount};
 pub use proxy::{
     Bind, BindAddress, BodyBuffering, CookieFlags, CookieName, CookieRule, HIDDEN_BY_DEFAULT, IgnoreHeaders,
-    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Target,
-    TargetUri, UpgradePolicy,
+    NextUpstream, Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Store,
+    Target, TargetUri, UpgradePolicy,
 };
 pub use resolver::Resolver;
 pub use rewrite::{Condition, FileTest, Flag, RewriteLine, RewriteOp, SetTarget};
@@ -79,7 +79,9 @@ pub use upstream::{
 #[cfg(test)]
 pub(crate) use variable::VARIABLES;
 pub use variable::{Variable, VariableName};
-pub use vetting::{Geo, HostMask, Referers, SecureLink, SplitClients, Vetting};
+pub use vetting::{
+    BrowserFamily, Browsers, CookieLife, Geo, HostMask, Referers, SecureLink, SplitClients, UserId, Vetting,
+};
 
 macro_rules! index {
     ($($(#[$doc:meta])* $name:ident;)*) => {
@@ -156,6 +158,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether a location is the control API: then it is counted what that tells.
+    #[must_use]
+    pub fn has_api(&self) -> bool {
+        self.locations.iter().any(|location| matches!(location.content, Content::Api { .. }))
+    }
+
     /// The server of this id.
     #[must_use]
     pub fn server(&self, id: ServerId) -> Option<&Server> {

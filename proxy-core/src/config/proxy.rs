@@ -89,10 +89,21 @@ pub struct Proxy {
     pub is_grpc: bool,
     /// `proxy_cache`
     pub cache: Option<Arc<Cache>>,
+    /// `proxy_store`; none is `off`.
+    pub store: Option<Arc<Store>>,
     /// `proxy_ssl_*`; none where the URL's scheme is `http`.
     pub tls: Option<Box<ProxyTls>>,
     /// The same for upgrades, where `proxy_http_version` is 2: those need HTTP/1.1.
     pub upgrade_tls: Option<Box<ProxyTls>>,
+}
+
+/// `proxy_store` with `proxy_store_access`: whole replies become files.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Where a reply goes; none is `on`: to the file that `root` or `alias` names for the URI.
+    pub path: Option<Template>,
+    /// The files' permission bits.
+    pub mode: u32,
 }
 
 /// Whether a handshake passes where the configuration says nothing about Upgrade.

@@ -51,6 +51,7 @@ macro_rules! variables {
 }
 
 variables! {
+    AncientBrowser = "ancient_browser";
     Args = "args";
     BinaryRemoteAddr = "binary_remote_addr";
     BodyBytesSent = "body_bytes_sent";
@@ -80,7 +81,9 @@ variables! {
     LimitConnStatus = "limit_conn_status";
     LimitRate = "limit_rate";
     LimitReqStatus = "limit_req_status";
+    ModernBrowser = "modern_browser";
     Msec = "msec";
+    Msie = "msie";
     NginxVersion = "nginx_version";
     Pid = "pid";
     Pipe = "pipe";
@@ -148,6 +151,8 @@ variables! {
     TcpInfoRtt = "tcpinfo_rtt";
     TimeIso8601 = "time_iso8601";
     TimeLocal = "time_local";
+    UidGot = "uid_got";
+    UidSet = "uid_set";
     UpstreamAddr = "upstream_addr";
     UpstreamBytesReceived = "upstream_bytes_received";
     UpstreamBytesSent = "upstream_bytes_sent";

@@ -17,6 +17,70 @@ pub struct Vetting {
     pub referers: Option<Referers>,
     /// `secure_link` with `secure_link_md5`, or `secure_link_secret`.
     pub secure_link: Option<SecureLink>,
+    /// The browser module's directives.
+    pub browsers: Option<Browsers>,
+    /// `userid`; none is `off`.
+    pub user_id: Option<UserId>,
+}
+
+/// What `$modern_browser` and `$ancient_browser` go by.
+#[derive(Clone, Debug, Default)]
+pub struct Browsers {
+    /// `modern_browser`: families with the first modern version, Opera first.
+    pub modern: Vec<(BrowserFamily, u32)>,
+    /// `modern_browser unlisted`
+    pub unlisted_are_modern: bool,
+    /// `ancient_browser netscape4`
+    pub netscape4: bool,
+    /// `ancient_browser`: what stands in the names of old ones.
+    pub ancient: Vec<Box<[u8]>>,
+    /// `modern_browser_value`; none is 1.
+    pub modern_value: Option<Box<[u8]>>,
+    /// `ancient_browser_value`; none is 1.
+    pub ancient_value: Option<Box<[u8]>>,
+}
+
+/// What `modern_browser` knows, in the order in which it is looked for: Opera may claim to be another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "names of browsers")]
+pub enum BrowserFamily {
+    Opera,
+    Msie,
+    Gecko,
+    Safari,
+    Konqueror,
+}
+
+/// The userid module's directives.
+#[derive(Clone, Debug)]
+pub struct UserId {
+    /// Whether cookies are set (`on`, `v1`) or only read (`log`).
+    pub sets: bool,
+    /// `v1`: the older form.
+    pub v1: bool,
+    /// `userid_service`; none is the server's address, or 0 in the older form.
+    pub service: Option<u32>,
+    /// `userid_name`
+    pub name: Box<[u8]>,
+    /// `userid_expires`
+    pub expires: CookieLife,
+    /// Domain, path and flags, as they stand in the cookie.
+    pub attributes: Box<[u8]>,
+    /// `userid_p3p`
+    pub p3p: Option<Box<[u8]>>,
+    /// `userid_mark`
+    pub mark: Option<u8>,
+}
+
+/// How long a cookie is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieLife {
+    /// As long as the browser runs.
+    Session,
+    /// To the end of 2037.
+    Max,
+    /// So many seconds.
+    Seconds(u64),
 }
 
 /// `valid_referers`

@@ -220,7 +220,11 @@ impl ClientConn {
     ) {
         let mut exchange = self.new_exchange(head, generation, ctx);
         exchange.facts.request_length = len as u64;
-        let prepared = prepare(&mut exchange, generation, self.listener_default(generation));
+        let default = self.listener_default(generation);
+        let mut prepared = prepare(&mut exchange, generation, default);
+        if exchange.facts.server != default && prepared.is_ok() {
+            prepared = self.read_as_named(&mut exchange, generation, ctx);
+        }
         self.enter(exchange, ctx);
         if let Err(error) = prepared
             && let Some(exchange) = &mut self.exchange
@@ -228,6 +232,28 @@ impl ClientConn {
             exchange.keep_alive = false;
             exchange.fail_client(error, &mut self.link, ctx);
         }
+    }
+
+    /// The server that the head names may take other fields than the default one that it was read for: nginx changes
+    /// over behind the Host field, we read the head once more.
+    fn read_as_named(
+        &self,
+        exchange: &mut Exchange,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) -> Result<(), ClientError> {
+        let Some(named) = generation.config.server(exchange.facts.server) else { return Ok(()) };
+        let limits = head_limits(named);
+        if self.default_server(generation).is_none_or(|default| head_limits(default).takes_as(&limits)) {
+            return Ok(());
+        }
+        let bytes = exchange.facts.head.bytes.clone();
+        ctx.ready_fields();
+        if let Parsed::Complete { head, .. } = parse_request(&bytes, &mut ctx.fields, &limits)? {
+            exchange.facts.head = head;
+            prepare(exchange, generation, self.listener_default(generation))?;
+        }
+        Ok(())
     }
 
     /// A head that cannot be understood: the exchange exists to answer it and to log it.
@@ -501,12 +527,28 @@ pub(crate) fn prepare(
     let merge = generation.config.server(nameless).is_none_or(|server| server.merge_slashes);
     let target = exchange.facts.head.target;
     let target = exchange.facts.head.bytes.slice(target.range());
-    exchange.facts.set_target(route::normalise(&target, merge)?);
+    match route::normalise(&target, merge) {
+        Ok(target) => exchange.facts.set_target(target),
+        Err(error) => {
+            forget_fields(exchange, error);
+            find_server(exchange, generation, nameless);
+            return Err(error);
+        }
+    }
     exchange.begin(meta);
     if exchange.facts.conn.tls_port {
         exchange.facts.check_tls(generation)?;
     }
     Ok(())
+}
+
+/// nginx refuses a URI before it has read a field.
+#[cold]
+fn forget_fields(exchange: &mut Exchange, error: ClientError) {
+    let facts = &mut exchange.facts;
+    facts.host = Chunk::empty();
+    facts.head = refused_head(&facts.head.bytes.clone(), error, 0);
+    facts.request_length = facts.head.line.len as u64 + b"\r\n".len() as u64;
 }
 
 /// A request with a fault is answered and logged by the server that it asked for, with as much of its URI as can be told,

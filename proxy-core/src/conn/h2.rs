@@ -76,14 +76,29 @@ impl ClientConn {
         }
     }
 
-    /// Tells a stream's exchange something, and drives the connection.
+    /// Something came for the connection. Over HTTP/2 more may be about to come: it is driven when the turn ends.
+    pub(crate) fn drive_soon(&mut self, ctx: &mut Context) {
+        match &mut self.h2 {
+            Some(h2) => h2.mark_dirty(self.link.id, ctx),
+            None => self.drive(ctx),
+        }
+    }
+
+    /// Drives the connection if something happened on it.
+    pub(crate) fn settle_h2(&mut self, ctx: &mut Context) {
+        if self.h2.as_mut().is_some_and(|h2| h2.take_dirty()) {
+            self.drive(ctx);
+        }
+    }
+
+    /// Tells a stream's exchange something.
     pub(crate) fn drive_stream(&mut self, id: u32, key: ConnId, act: &mut Act<'_>, ctx: &mut Context) {
         if let Some(h2) = &mut self.h2
             && let Some(stream) = h2.streams.find(id, key)
             && act(&mut stream.exchange, &mut stream.link, ctx)
         {
             h2.mark_ready(id);
-            self.drive(ctx);
+            h2.mark_dirty(self.link.id, ctx);
         }
     }
 
@@ -91,7 +106,7 @@ impl ClientConn {
     pub(crate) fn handle_stream_timeout(&mut self, id: u32, key: ConnId, ctx: &mut Context) {
         if let Some(h2) = &mut self.h2 {
             h2.handle_stream_timeout(id, key, ctx);
-            self.drive(ctx);
+            h2.mark_dirty(self.link.id, ctx);
         }
     }
 

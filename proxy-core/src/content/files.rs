@@ -350,10 +350,13 @@ impl Exchange {
             return self.redirect_internally(link, ctx);
         }
         mapped.path.extend_from_slice(&name);
-        if !self.guarded(&mapped, ctx) {
-            return self.fail_status(Status::NOT_FOUND, link, ctx);
-        }
+        let guarded = mapped.is_inside();
         self.look_up(Purpose::Index { at, name, directory_known }, mapped.path, link, ctx);
+        if !guarded {
+            // An `alias` without its slash and a name are no file of that directory.
+            self.file.close(ctx);
+            self.file.opened = Some(Err(IoError::NOT_FOUND));
+        }
     }
 
     fn index_known(
@@ -391,7 +394,11 @@ impl Exchange {
     ) {
         match found {
             Ok(info) if info.kind == FileKind::Directory => self.try_index(at + 1, true, link, ctx),
-            Ok(_) => self.fail_index(IoError::NOT_DIRECTORY, &missing, link, ctx),
+            Ok(_) => {
+                let text = format!("\"{}\" is not a directory", shown(&missing));
+                self.log_error(Level::Alert, &text, ctx);
+                self.fail_status(Status::INTERNAL_SERVER_ERROR, link, ctx);
+            }
             Err(error) => self.fail_index(error, &missing, link, ctx),
         }
     }

@@ -93,10 +93,10 @@ impl Exchange {
         let content_type = page.content_type();
         page.utf8 = core.charset_for(content_type).is_some_and(|name| name.eq_ignore_ascii_case(b"utf-8"));
         let body = Chunk::from_vec(page.write(entries));
-        let status = self.error_status.unwrap_or(Status::OK);
         let content_type = Some(Chunk::from_static(content_type));
-        self.respond(
-            LocalReply { status, content_type, body, streamed: true, ..LocalReply::default() },
+        self.respond_timeless(
+            LocalReply { status: Status::OK, content_type, body, streamed: true, ..LocalReply::default() },
+            &generation,
             link,
             ctx,
         );

@@ -55,7 +55,8 @@ impl Exchange {
         }
         let (Root::Root(template) | Root::Alias { path: template, .. }) = &core.root;
         let mut path = self.evaluate(template, generation, ctx);
-        if matches!(core.root, Root::Root(_)) && path.last() == Some(&b'/') {
+        let literal = template.as_literal().is_some();
+        if literal && matches!(core.root, Root::Root(_)) && path.last() == Some(&b'/') {
             path.pop();
         }
         let root_bytes = path.len();
@@ -87,6 +88,12 @@ impl Exchange {
 }
 
 impl Mapped {
+    /// A path that the configuration computes as a whole.
+    pub(crate) fn of_template(template: &Template, path: Vec<u8>) -> Self {
+        let trusted_bytes = literal_bytes(template).min(path.len());
+        Self { path, root_bytes: 0, trusted_bytes }
+    }
+
     /// Whether the path lies below its directory. The directory itself and a file that `alias` names do.
     pub(crate) fn is_inside(&self) -> bool {
         let path = self.path.as_slice();

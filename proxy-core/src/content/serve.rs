@@ -52,6 +52,7 @@ impl Exchange {
         let generation = Rc::clone(&self.generation);
         let Some(core) = self.core(&generation) else { return };
         self.drop_request_body(ctx);
+        self.meet_expectation(link, ctx);
         let etag = if core.etag { etag(info) } else { Vec::new() };
         let validators = Validators { last_modified_s: Some(info.mtime_s), etag: &etag };
         let status = self.error_status.unwrap_or(Status::OK);
@@ -117,8 +118,10 @@ impl Exchange {
             }
             Wanted::Unsatisfiable => {
                 self.file.close(ctx);
+                self.carried.lines = self.fields_of_ok(reply.last_modified_s, core, generation, ctx);
                 let range = format!("Content-Range: bytes */{}\r\n", info.size);
-                return self.fail_with_fields(Status::RANGE_NOT_SATISFIABLE, range.into_bytes(), link, ctx);
+                self.carried.lines.extend_from_slice(range.as_bytes());
+                return self.fail_status(Status::RANGE_NOT_SATISFIABLE, link, ctx);
             }
         }
         if self.method == Method::Head || self.is_head_only() || sending.parts.is_empty() {

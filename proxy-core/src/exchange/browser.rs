@@ -26,7 +26,7 @@ impl Exchange {
 }
 
 /// What stands behind `MSIE ` of a browser that does not only pretend.
-fn msie(agent: &[u8]) -> Option<&[u8]> {
+pub(super) fn msie(agent: &[u8]) -> Option<&[u8]> {
     let version = agent.get(find(agent, b"MSIE ")? + 5..)?;
     (version.len() > 2 && find(agent, b"Opera").is_none()).then_some(version)
 }

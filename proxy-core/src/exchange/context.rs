@@ -18,7 +18,7 @@ use crate::buf::{Chunk, Pool};
 use crate::cache::keeper::Keeper;
 use crate::cache::writer::Writers;
 use crate::command::{CloseHow, Command, ConnId, FileId, IoError, Level, OpenMode, Report, ResolveId};
-use crate::config::{AccessLog, Config, LogId, LogSink, ResolverId, UpstreamId, ZoneId};
+use crate::config::{AccessLog, Config, LimitZone, LogId, LogSink, ResolverId, UpstreamId, ZoneId};
 use crate::conn::name_server::{self, Alarm, NameServerConn, ResolverSeat, SharedResolver};
 use crate::conn::{ClientConn, UpstreamConn};
 use crate::dns::{Failure, Resolved, Secret};
@@ -101,7 +101,9 @@ pub(crate) struct Context {
     pub(crate) wakes: VecDeque<ConnId>,
     /// The links of exchanges to whose stream to an upstream something happened: driven before the turn ends.
     pub(crate) stirred: VecDeque<ConnId>,
-    /// HTTP/2 connections to upstreams that have something to send: settled before the turn ends.
+    /// Clients' HTTP/2 connections on which something happened: driven when all inputs of a turn are in.
+    pub(crate) dirty_clients: VecDeque<ConnId>,
+    /// HTTP/2 connections to upstreams that have something to send: settled when all inputs of a turn are in.
     pub(crate) dirty_trunks: VecDeque<ConnId>,
     /// Clients that are connected.
     pub(crate) clients: usize,
@@ -147,6 +149,8 @@ pub(crate) struct Generation {
     pub(crate) caches: Vec<Arc<CacheIndex>>,
     /// The last number that a resolver was given.
     serial: u32,
+    /// A location is the control API.
+    pub(crate) has_api: bool,
 }
 
 impl Generation {
@@ -158,6 +162,7 @@ impl Generation {
         secret: &mut Secret,
         now: Instant,
     ) -> Self {
+        let has_api = config.has_api();
         let groups = config.upstreams.iter().map(|upstream| {
             let state = shared.upstreams.adopt(upstream, config.generation, now);
             let same = previous.and_then(|old| {
@@ -168,6 +173,7 @@ impl Generation {
                 Some(group)
             });
             let group = same.unwrap_or_else(|| Rc::new(RefCell::new(Group::new(upstream, state))));
+            group.borrow_mut().is_counted = has_api;
             group.borrow_mut().sessions = upstream
                 .policy
                 .learns()
@@ -181,7 +187,12 @@ impl Generation {
         let zones = config.limit_zones.iter().map(|zone| shared.zones.open(zone)).collect();
         let (resolvers, serial) = resolvers(&config, previous, secret);
         let caches = config.caches.iter().map(|zone| shared.caches.open(zone)).collect();
-        Self { config, groups, zones, resolvers, caches, serial }
+        Self { config, groups, zones, resolvers, caches, serial, has_api }
+    }
+
+    /// The limit zones with their states.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (&LimitZone, &Zone)> {
+        self.config.limit_zones.iter().zip(&self.zones)
     }
 
     /// The state of a limit zone.
@@ -308,6 +319,7 @@ impl Context {
             spare: Vec::new(),
             wakes: VecDeque::new(),
             stirred: VecDeque::new(),
+            dirty_clients: VecDeque::new(),
             dirty_trunks: VecDeque::new(),
             clients: 0,
             streams: 0,

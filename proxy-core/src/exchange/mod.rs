@@ -52,6 +52,7 @@ pub(crate) mod sub;
 mod tls;
 mod trailers;
 pub(crate) mod tunnel;
+mod user_id;
 pub mod vars;
 
 use alloc::boxed::Box;
@@ -152,12 +153,16 @@ pub(crate) struct Exchange {
     body_read: bool,
 }
 
-/// The fields of a reply with X-Accel-Redirect that the reply from the other location keeps.
+/// The fields of a reply with X-Accel-Redirect, of a redirect or of a refused range that the page made for it keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     /// Takes the place of a guessed one.
     pub(crate) content_type: Chunk,
-    /// Whole lines.
+    /// The Location of a redirect whose page another location makes; empty for none.
+    pub(crate) location: Vec<u8>,
+    /// Whole lines about how long it is fresh: `expires` takes their place.
+    pub(crate) freshness: Vec<u8>,
+    /// Other whole lines.
     pub(crate) lines: Vec<u8>,
 }
 
@@ -367,7 +372,13 @@ impl Exchange {
     pub(crate) fn pump_request_body(&mut self, link: &mut Link, ctx: &mut Context) -> bool {
         let generation = Rc::clone(&self.generation);
         let Some(core) = self.core(&generation) else { return false };
-        match self.body.pump(link, &core.client_body, ctx) {
+        let before = link.inbox().len();
+        let pumped = self.body.pump(link, &core.client_body, ctx);
+        // A stream counts its frames itself.
+        if self.body.mode() != Mode::Discard && !link.is_stream() {
+            self.facts.request_length += (before - link.inbox().len()) as u64;
+        }
+        match pumped {
             Ok(()) => true,
             Err(error) => {
                 self.fail_client(error, link, ctx);

@@ -163,13 +163,18 @@ impl Exchange {
         }
     }
 
-    /// The body is wanted: tells a client that waits with it to go on.
+    /// The body is wanted.
     pub(crate) fn want_request_body(&mut self, mode: Mode, link: &mut Link, ctx: &mut Context) {
         if self.body.mode() != Mode::Untouched {
             return;
         }
         self.body.set_mode(mode, ctx);
-        if core::mem::take(&mut self.meta.expect_continue) && !self.body.is_complete() && !link.has_input() {
+        self.meet_expectation(link, ctx);
+    }
+
+    /// Tells a client that said `Expect: 100-continue` to go on: whether it waits or not, and once, as nginx does.
+    pub(crate) fn meet_expectation(&mut self, link: &mut Link, ctx: &mut Context) {
+        if core::mem::take(&mut self.meta.expect_continue) && !link.is_stream() {
             link.queue_head(crate::buf::Chunk::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
             link.flush(ctx);
         }

@@ -156,15 +156,37 @@ impl Exchange {
             None if pinned.is_empty() => Decision::Pass,
             Some((verdict @ (Verdict::Refused(_) | Verdict::NoRoom), limit)) => {
                 pinned.iter().for_each(|pinned| pinned.zone.release(pinned.pin));
-                self.refuse_request(verdict, limit, requests, generation, ctx)
+                let decision = self.refuse_request(verdict, limit, requests, generation, ctx);
+                self.count_verdict([limit], None, generation);
+                decision
             }
             None | Some((Verdict::Counted(_) | Verdict::Pinned(_), _)) => {
                 let counted = outcome.and_then(|(verdict, limit)| match verdict {
                     Verdict::Counted(excess) => Some(Slowest::new(limit, excess, generation)),
                     Verdict::Refused(_) | Verdict::Pinned(_) | Verdict::NoRoom => None,
                 });
+                let limits = pinned.iter().map(|pinned| pinned.limit).chain(outcome.map(|(_, limit)| limit));
                 let slowest = count_all(&pinned, counted, generation, now_ms);
-                self.delay_request(slowest, requests, generation, ctx)
+                let slow = slowest.as_ref().map(|slowest| slowest.limit.zone);
+                let decision = self.delay_request(slowest, requests, generation, ctx);
+                self.count_verdict(limits, slow, generation);
+                decision
+            }
+        }
+    }
+
+    /// Counts what was said in the zones that had a say: the others had nothing against the request.
+    fn count_verdict<'a>(
+        &self,
+        limits: impl IntoIterator<Item = &'a RequestLimit>,
+        of: Option<ZoneId>,
+        generation: &Generation,
+    ) {
+        let Some(status) = self.facts.limit_req_status.filter(|_| generation.has_api) else { return };
+        for limit in limits {
+            let own = of.is_none_or(|zone| zone == limit.zone);
+            if let Some((_, state, _)) = request_zone(limit.zone, generation) {
+                state.counts.note(if own { status } else { LimitStatus::Passed });
             }
         }
     }
@@ -265,9 +287,17 @@ impl Exchange {
             }
             self.facts.limit_conn_status = Some(LimitStatus::Passed);
             match state.admit(&key, limit.most) {
-                Ok(admission) => self.admissions.push(admission),
+                Ok(admission) => {
+                    if generation.has_api {
+                        state.counts.note(LimitStatus::Passed);
+                    }
+                    self.admissions.push(admission);
+                }
                 Err(refusal) => {
                     decision = self.refuse_connection(refusal, &zone.name, connections, ctx);
+                    if let Some(status) = self.facts.limit_conn_status.filter(|_| generation.has_api) {
+                        state.counts.note(status);
+                    }
                     break;
                 }
             }

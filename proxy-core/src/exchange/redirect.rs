@@ -22,6 +22,7 @@ impl Exchange {
             path.push(b'?');
             path.extend_from_slice(&self.facts.args);
         }
+        self.meta.expect_continue = false;
         self.respond_redirect(Status::MOVED_PERMANENTLY, path, link, ctx);
     }
 

@@ -46,18 +46,9 @@ impl Exchange {
                 length_field(&mut ctx.scratch, reply.length.unwrap_or(reply.body.len() as u64));
             }
         }
+        self.write_age_and_place(reply, core, ctx);
         let out = &mut ctx.scratch;
-        // An error page's own age says nothing about what was asked for.
-        let own_last_modified =
-            matches!(reply.status.0, 200 | 206 | 304) && !core.replaces(HeaderId::LastModified, reply.status);
-        let own_last_modified = own_last_modified && !self.plan.forget_last_modified;
-        if let Some(unix_s) = reply.last_modified_s.filter(|_| own_last_modified) {
-            last_modified_field(unix_s, out);
-        }
         let location = reply.location.as_deref();
-        if let Some(location) = location.filter(|_| reply.location_is_made) {
-            encode::field(out, b"Location", location);
-        }
         if self.reply.framing() == ReplyFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -72,11 +63,7 @@ impl Exchange {
         ctx.scratch.extend_from_slice(&self.carried.lines);
         ctx.scratch.extend_from_slice(&self.challenge);
         if !reply.etag.is_empty() && !core.replaces(HeaderId::Etag, reply.status) {
-            match self.plan.treat(HeaderId::Etag, &reply.etag) {
-                Treat::Drop => {}
-                Treat::Pass => encode::field(&mut ctx.scratch, b"ETag", &reply.etag),
-                Treat::Replace(etag) => encode::field(&mut ctx.scratch, b"ETag", &etag),
-            }
+            self.etag_field(&reply.etag, &mut ctx.scratch);
         }
         if reply.gzip && self.plan.encoding != Encoding::Drop {
             ctx.scratch.extend_from_slice(b"Content-Encoding: gzip\r\n");
@@ -85,11 +72,41 @@ impl Exchange {
         if let Some(expiry) = expiry {
             expiry.write_expires(&mut ctx.scratch);
             expiry.write_cache_control(&mut ctx.scratch);
+        } else {
+            ctx.scratch.extend_from_slice(&self.carried.freshness);
         }
         self.add_fields(reply.status, core, generation, ctx);
+        self.user_id_fields(generation, ctx);
         self.encoding_field(ctx);
         ctx.scratch.extend_from_slice(&reply.late_fields);
         ctx.scratch.extend_from_slice(b"\r\n");
+    }
+
+    /// Last-Modified, and a Location that is one of ours.
+    fn write_age_and_place(&self, reply: &LocalReply, core: &CoreSettings, ctx: &mut Context) {
+        let out = &mut ctx.scratch;
+        // An error page's own age says nothing about what was asked for.
+        let own_last_modified =
+            matches!(reply.status.0, 200 | 206 | 304) && !core.replaces(HeaderId::LastModified, reply.status);
+        let own_last_modified = own_last_modified && !self.plan.forget_last_modified;
+        if let Some(unix_s) = reply.last_modified_s.filter(|_| own_last_modified) {
+            last_modified_field(unix_s, out);
+        }
+        match &reply.location {
+            Some(location) if reply.location_is_made => encode::field(out, b"Location", location),
+            None if !self.carried.location.is_empty() => {
+                encode::field(out, b"Location", &self.carried.location);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn etag_field(&self, etag: &[u8], out: &mut Vec<u8>) {
+        match self.plan.treat(HeaderId::Etag, etag) {
+            Treat::Drop => {}
+            Treat::Pass => encode::field(out, b"ETag", etag),
+            Treat::Replace(etag) => encode::field(out, b"ETag", &etag),
+        }
     }
 
     /// What the Server field and the pages say of us.
@@ -141,9 +158,11 @@ impl Exchange {
         let reason = if own_reason { status.reason().as_bytes() } else { head.reason.of(&head.bytes) };
         let product = self.product(core, generation, ctx);
         begin_proxied(status, reason, &head, proxy, &product, ctx);
-        if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !status.is_bodiless()) {
+        if let Some(content_type) = head.value(HeaderId::ContentType).filter(|_| !not_modified) {
             let accel = head.value(HeaderId::XAccelCharset).filter(|_| !proxy.ignore_headers.accel_charset);
             self.pass_content_type(content_type, accel, core, generation, ctx);
+        } else if !self.carried.content_type.is_empty() {
+            encode::field(&mut ctx.scratch, b"Content-Type", &self.carried.content_type);
         }
         let out = &mut ctx.scratch;
         let length = meta.content_length.filter(|_| !self.plan.length_lost);
@@ -166,11 +185,13 @@ impl Exchange {
             self.connection_fields(status, core, ctx);
         }
         ctx.scratch.extend_from_slice(&self.proxy.cookie);
+        ctx.scratch.extend_from_slice(&self.carried.freshness);
         ctx.scratch.extend_from_slice(&self.carried.lines);
         ctx.scratch.extend_from_slice(&self.challenge);
         self.pass_fields(&head, meta, moved.is_some(), proxy, generation, ctx);
         self.facts.upstream_head = Some(head);
         self.add_fields(status, core, generation, ctx);
+        self.user_id_fields(generation, ctx);
         self.encoding_field(ctx);
         self.proxy.ranges.write(&mut ctx.scratch);
         ctx.scratch.extend_from_slice(b"\r\n");
@@ -300,7 +321,7 @@ impl Exchange {
             let name = field.name.of(bytes);
             let spoken_for = matches!(field.id, HeaderId::ContentLength | HeaderId::ContentType)
                 || (field.id == HeaderId::Location && location_moved)
-                || (field.id == HeaderId::AcceptRanges && self.proxy.ranges.offered)
+                || (field.id == HeaderId::AcceptRanges && (self.proxy.ranges.offered || proxy.force_ranges))
                 || (field.id == HeaderId::Trailer && !proxy.pass_trailers)
                 || (self.proxy.ranges.not_modified
                     && matches!(field.id, HeaderId::ContentEncoding | HeaderId::AcceptRanges));
@@ -348,6 +369,25 @@ impl Exchange {
         }
     }
 
+    /// What `expires` and `add_header` gave the reply before its range turned out to be none: nginx keeps it, and so do we.
+    pub(crate) fn fields_of_ok(
+        &mut self,
+        last_modified_s: Option<i64>,
+        core: &CoreSettings,
+        generation: &Generation,
+        ctx: &mut Context,
+    ) -> Vec<u8> {
+        debug_assert!(ctx.scratch.is_empty());
+        if let Some(expiry) = self.expiry(core, Status::OK, || last_modified_s, generation, ctx) {
+            expiry.write_expires(&mut ctx.scratch);
+            expiry.write_cache_control(&mut ctx.scratch);
+        }
+        self.add_fields(Status::OK, core, generation, ctx);
+        let fields = ctx.scratch.clone();
+        ctx.scratch.clear();
+        fields
+    }
+
     /// `add_header`
     fn add_fields(
         &mut self,
@@ -389,7 +429,8 @@ fn begin_head(status: Status, reason: &[u8], product: &[u8], ctx: &mut Context) 
     date_field(ctx);
 }
 
-/// Where the location passes the upstream's Server or Date on, ours is not sent.
+/// Where the location passes the upstream's Server or Date on, ours is not sent, even if the upstream sends none; a
+/// program behind a gateway need not send them.
 fn begin_proxied(
     status: Status,
     reason: &[u8],
@@ -400,7 +441,8 @@ fn begin_proxied(
 ) {
     debug_assert!(ctx.scratch.is_empty());
     encode::status_line(&mut ctx.scratch, status, reason);
-    let passes = |id| !proxy.hide_headers.contains_id(id) && head.value(id).is_some();
+    let passes =
+        |id| !proxy.hide_headers.contains_id(id) && (proxy.gateway.is_none() || head.value(id).is_some());
     if !passes(HeaderId::Server) {
         server_field(product, &mut ctx.scratch);
     }

@@ -54,6 +54,7 @@ impl Exchange {
     pub(crate) fn respond(&mut self, reply: LocalReply, link: &mut Link, ctx: &mut Context) {
         let generation = Rc::clone(&self.generation);
         self.drop_request_body(ctx);
+        self.meet_expectation(link, ctx);
         let bodiless = reply.status.is_bodiless() || self.method == Method::Head || self.is_head_only();
         self.facts.reply.status = reply.status;
         self.plan_local(&reply, &generation, ctx);
@@ -130,22 +131,32 @@ impl Exchange {
         if is_redirect(status) {
             return self.respond_redirect(status, value, link, ctx);
         }
+        let body = Chunk::from_vec(value);
+        self.respond_timeless(LocalReply { status, body, ..LocalReply::default() }, generation, link, ctx);
+    }
+
+    /// Sends what is made here and has no time of change, unless a condition of the request forbids it.
+    pub(crate) fn respond_timeless(
+        &mut self,
+        mut reply: LocalReply,
+        generation: &Generation,
+        link: &mut Link,
+        ctx: &mut Context,
+    ) {
         // An error page is sent with the error's status, unless `=` gave it another.
-        let status = self.error_status.unwrap_or(status);
+        reply.status = self.error_status.unwrap_or(reply.status);
         let mode = self.core(generation).map_or(IfModifiedSince::Off, |core| core.if_modified_since);
         match Validators::default().weigh(&self.facts.head, mode) {
-            Precondition::NotModified if status == Status::OK => {
+            Precondition::NotModified if reply.status == Status::OK => {
                 let status = Status::NOT_MODIFIED;
-                let reply = LocalReply { status, not_modified: true, ..LocalReply::default() };
-                return self.respond(reply, link, ctx);
+                reply = LocalReply { status, not_modified: true, ..LocalReply::default() };
             }
-            Precondition::Failed if status == Status::OK => {
+            Precondition::Failed if reply.status == Status::OK => {
                 return self.fail_status(Status::PRECONDITION_FAILED, link, ctx);
             }
             Precondition::Holds | Precondition::NotModified | Precondition::Failed => {}
         }
-        let body = Chunk::from_vec(value);
-        self.respond(LocalReply { status, body, ..LocalReply::default() }, link, ctx);
+        self.respond(reply, link, ctx);
     }
 
     /// Ends with a status that a directive names; 444 closes without a word.
@@ -175,6 +186,9 @@ impl Exchange {
         if let Some(page) = self.error_page_for(status, ctx) {
             self.facts.reply.status = status;
             self.error_status = Some(status);
+            // The page is sent with it.
+            self.carried.location =
+                self.absolute_location(&location, &Rc::clone(&self.generation)).unwrap_or(location);
             return self.go_to_error_page(&page, link, ctx);
         }
         self.error_status = None;
@@ -224,17 +238,6 @@ impl Exchange {
 
     /// Ends with a status: through `error_page` where one is set, with nginx's page otherwise.
     pub(crate) fn fail_status(&mut self, status: Status, link: &mut Link, ctx: &mut Context) {
-        self.fail_with_fields(status, Vec::new(), link, ctx);
-    }
-
-    /// As [`fail_status`](Self::fail_status); `late_fields` go with the page if it is nginx's.
-    pub(crate) fn fail_with_fields(
-        &mut self,
-        status: Status,
-        late_fields: Vec<u8>,
-        link: &mut Link,
-        ctx: &mut Context,
-    ) {
         self.abandon_upstream(ctx);
         self.file.close(ctx);
         if self.proxy.cache.is_some() {
@@ -258,7 +261,8 @@ impl Exchange {
             return self.go_to_error_page(&page, link, ctx);
         }
         self.error_status = None;
-        self.respond_page(LocalReply { status, late_fields, ..LocalReply::default() }, link, ctx);
+        self.meta.expect_continue = false;
+        self.respond_page(LocalReply { status, ..LocalReply::default() }, link, ctx);
     }
 
     /// The page that is set for a status. An error on the way to it does not look for its own, unless
@@ -341,8 +345,8 @@ impl Exchange {
             body: Chunk::from_vec(pages::stub_status(&ctx.shared.counters)),
             ..LocalReply::default()
         };
-        let status = self.error_status.unwrap_or(reply.status);
-        self.respond(LocalReply { status, ..reply }, link, ctx);
+        let generation = Rc::clone(&self.generation);
+        self.respond_timeless(reply, &generation, link, ctx);
     }
 
     /// `empty_gif`

@@ -55,7 +55,7 @@ impl Exchange {
         let up = relay(link, &mut conn.link, ctx);
         let down = relay(&mut conn.link, link, ctx);
         if let Some(attempt) = self.facts.tries.last_mut() {
-            attempt.bytes_received += down;
+            attempt.bytes_received += if conn.link.leg().is_some() { down } else { 0 };
             attempt.response_length += down;
         }
         self.facts.request_length += up;

@@ -36,6 +36,14 @@ pub struct HeadLimits {
     pub underscores: bool,
 }
 
+impl HeadLimits {
+    /// Whether both take the same names.
+    #[must_use]
+    pub const fn takes_as(&self, other: &Self) -> bool {
+        self.ignore_invalid_headers == other.ignore_invalid_headers && self.underscores == other.underscores
+    }
+}
+
 /// What came of a look at the bytes that are here so far.
 #[derive(Debug)]
 pub enum Parsed<T> {

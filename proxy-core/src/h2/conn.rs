@@ -85,6 +85,8 @@ pub(crate) struct Http2 {
     pub(crate) last: (Rc<Generation>, LocationId),
     /// What the client had taken when the deadline was last moved.
     sent_mark: u64,
+    /// It is to be driven when the turn ends.
+    is_dirty: bool,
 }
 
 /// What holds for the whole connection, as the listener's default server has it.
@@ -174,6 +176,7 @@ impl Http2 {
             phase: Phase::Open,
             last: level,
             sent_mark: u64::MAX,
+            is_dirty: false,
         };
         http2.credit_connection();
         Box::new(http2)
@@ -222,6 +225,18 @@ impl Http2 {
         {
             self.ready.push_back(id);
         }
+    }
+
+    /// Has the connection, whose key is `id`, driven when the turn ends.
+    pub(crate) fn mark_dirty(&mut self, id: ConnId, ctx: &mut Context) {
+        if !core::mem::replace(&mut self.is_dirty, true) {
+            ctx.dirty_clients.push_back(id);
+        }
+    }
+
+    /// Whether it was to be driven; it is not any more.
+    pub(crate) const fn take_dirty(&mut self) -> bool {
+        core::mem::replace(&mut self.is_dirty, false)
     }
 
     /// Advances streams and sends what they have. It ends: a stream is only advanced again when it has sent or got

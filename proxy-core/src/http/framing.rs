@@ -45,7 +45,7 @@ pub struct RequestMeta {
     pub framing: BodyFraming,
     /// Whether the client lets the connection serve further requests.
     pub keep_alive: bool,
-    /// Whether the client waits for a 100 before it sends the body. Never without a body.
+    /// Whether the client says that it waits for a 100 before it sends the body.
     pub expect_continue: bool,
     /// Whether the client asks to switch the protocol to one that may be forwarded: never h2c.
     pub upgrade: bool,
@@ -93,9 +93,7 @@ pub fn request_framing(head: &RequestHead) -> Result<RequestMeta, ClientError> {
     Ok(RequestMeta {
         framing,
         keep_alive: seen.keep_alive(head.version),
-        expect_continue: seen.expects_continue
-            && head.version >= Version::Http11
-            && !matches!(framing, BodyFraming::None | BodyFraming::Length(0)),
+        expect_continue: seen.expects_continue && head.version >= Version::Http11,
         upgrade: seen.upgrade && !seen.h2c && seen.connection.upgrade && head.version >= Version::Http11,
         host: host(head, &target, seen.host)?,
         target,

@@ -10,6 +10,7 @@ mod ordered;
 mod pcre;
 mod prefix;
 mod regex;
+mod sieve;
 mod uri;
 
 pub use escape::{escape_args, escape_refresh, escape_uri};

@@ -11,6 +11,7 @@ use core::hash::BuildHasher as _;
 use hashbrown::DefaultHashBuilder;
 use spin::Mutex;
 
+use super::LimitCounts;
 use super::room::Room;
 use super::table::Table;
 
@@ -21,6 +22,8 @@ const OWN_BYTES: usize = 64;
 
 /// The state of one zone.
 pub struct ConnZone {
+    /// What it has said.
+    pub counts: LimitCounts,
     room: Room,
     hasher: DefaultHashBuilder,
     shards: Box<[Mutex<Table<u32>>]>,
@@ -49,6 +52,7 @@ impl ConnZone {
     pub fn new(zone_bytes: usize) -> Self {
         let shards = (0..super::shard_count(zone_bytes)).map(|_| Mutex::default());
         Self {
+            counts: LimitCounts::default(),
             room: Room::new(zone_bytes, OWN_BYTES),
             hasher: DefaultHashBuilder::default(),
             shards: shards.collect(),

@@ -13,6 +13,7 @@ use core::hash::BuildHasher as _;
 use hashbrown::DefaultHashBuilder;
 use spin::Mutex;
 
+use super::LimitCounts;
 use super::room::Room;
 use super::table::Table;
 
@@ -65,6 +66,8 @@ struct Bucket {
 
 /// The state of one zone.
 pub struct ReqZone {
+    /// What it has said.
+    pub counts: LimitCounts,
     room: Room,
     hasher: DefaultHashBuilder,
     shards: Box<[Mutex<Table<Bucket>>]>,
@@ -76,6 +79,7 @@ impl ReqZone {
     pub fn new(zone_bytes: usize) -> Self {
         let shards = (0..super::shard_count(zone_bytes)).map(|_| Mutex::default());
         Self {
+            counts: LimitCounts::default(),
             room: Room::new(zone_bytes, OWN_BYTES),
             hasher: DefaultHashBuilder::default(),
             shards: shards.collect(),

@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub mod client_sessions;
 mod limit_conn;
+mod limit_counts;
 mod limit_req;
 mod room;
 pub mod sessions;
@@ -18,6 +19,7 @@ mod zones;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use limit_conn::{Admission, ConnZone, Refusal};
+pub use limit_counts::LimitCounts;
 pub use limit_req::{Bounds, Pin, ReqZone, Verdict};
 pub use zones::{Zone, Zones};
 
@@ -26,6 +28,8 @@ pub use zones::{Zone, Zones};
 pub struct Shared {
     /// The numbers of `stub_status`.
     pub counters: Counters,
+    /// What the control API leaves out of them.
+    pub baseline: Baseline,
     /// The zones of `limit_req` and `limit_conn`.
     pub zones: Zones,
     /// The upstream groups.
@@ -82,6 +86,29 @@ impl Shared {
     #[must_use]
     pub fn next_connection(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// What of the counters was there when the control API last began to count anew.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    /// Of [`Counters::accepted`].
+    pub accepted: AtomicU64,
+    /// Of [`Counters::handled`].
+    pub handled: AtomicU64,
+    /// Of [`Counters::requests`].
+    pub requests: AtomicU64,
+}
+
+impl Baseline {
+    /// What of a counter was counted since.
+    pub(crate) fn since(counter: &AtomicU64, base: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed).saturating_sub(base.load(Ordering::Relaxed))
+    }
+
+    /// Begins anew.
+    pub(crate) fn restart(counter: &AtomicU64, base: &AtomicU64) {
+        base.store(counter.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 

@@ -13,17 +13,18 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::Pick;
 use super::balance::sticky::{self, Sid};
 use super::balance::{self, Tier};
 use super::pool::Pool;
 use super::server::{Server, Unfit};
 use super::trunks::Trunks;
+use super::{Pick, Tried};
 use crate::command::{Address, ConnId};
 use crate::config::{Balance, LeastTime, Measure, NextUpstream, Policy, Upstream};
 use crate::exchange::context::Random;
 use crate::shared::sessions::Sessions;
 use crate::shared::upstream::server::WARM;
+use crate::shared::upstream::tally::Ended;
 use crate::shared::upstream::{GroupState, Member, Members};
 use crate::time::{Instant, Millis};
 
@@ -47,6 +48,8 @@ pub(crate) struct Group {
     pub(crate) asks_the_request: bool,
     /// Replies are measured or judged.
     pub(crate) watches_replies: bool,
+    /// Somebody asks what its servers have answered (`api`).
+    pub(crate) is_counted: bool,
     /// What `sticky learn` has learnt.
     pub(crate) sessions: Option<Arc<Sessions>>,
     /// Clients that wait for a server with room.
@@ -107,6 +110,7 @@ impl Group {
             policy: Arc::clone(&config.policy),
             asks_the_request: false,
             watches_replies: false,
+            is_counted: false,
             sessions: None,
             waiting: VecDeque::new(),
             seen: 0,
@@ -208,6 +212,15 @@ impl Group {
             .or_else(|| balance::choose(self.balance, backup, servers, members, pick, random, now))
     }
 
+    /// Whether a server that was not asked lacks nothing but room.
+    pub(crate) fn may_get_room(&self, tried: &Tried, now: Instant) -> bool {
+        let mut places = self.primary.order.iter().chain(&self.backup.order);
+        places.any(|place| {
+            let server = self.servers.get(*place).filter(|_| !tried.contains(*place));
+            server.is_some_and(|server| server.unfit(now) == Some(Unfit::Full))
+        })
+    }
+
     /// The server that the request belongs to, if it may be asked: one that drains may.
     fn own_server(&self, pick: &Pick, now: Instant) -> Option<usize> {
         let place = *self.sids.get(pick.sid.as_slice())?;
@@ -255,6 +268,9 @@ impl Group {
                 let fails = server.state.fail(now);
                 server.lower();
                 out = server.config.max_fails > 0 && fails >= server.config.max_fails;
+                if out {
+                    server.state.note_outage();
+                }
                 changed |= out;
             }
             Outcome::Success => changed |= server.state.succeed(&server.config, now),
@@ -266,6 +282,13 @@ impl Group {
             self.shared.touch();
         }
         out
+    }
+
+    /// Counts a try that has ended.
+    pub(crate) fn count(&self, place: usize, ended: Ended) {
+        if let Some(server) = self.servers.get(place) {
+            server.state.count(ended);
+        }
     }
 
     /// Whether there is nobody else to ask.

@@ -239,7 +239,7 @@ impl Console {
                 let file = self.new_file(conn);
                 let (from, to) = rest.split_once(' ').unwrap();
                 let (from, to) = (from.as_bytes().into(), to.as_bytes().into());
-                self.commands.push_back(Command::RenameFile { file, from, to });
+                self.commands.push_back(Command::RenameFile { file, from, to, finish: None });
             }
             "remove" => {
                 self.commands.push_back(Command::RemoveFile { path: rest.as_bytes().into() });

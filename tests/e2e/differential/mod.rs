@@ -73,13 +73,16 @@ files! {
     routing
     scgi_uwsgi
     ssi
+    static_corners
     status
+    store
     subrequests
     timeouts
     upgrade
     upstreams
     uri
     vetting
+    visitors
 }
 
 fn directory() -> PathBuf {

@@ -1,4 +1,5 @@
-"""A gRPC server and its client, with bytes for messages: `peer.py server`, `peer.py client PORT`.
+"""A gRPC server and its client, with bytes for messages: `peer.py server`, `peer.py client PORT`,
+`peer.py turn PORT`.
 
 The server says on which port it listens. The client does everything that gRPC has through whatever listens on PORT,
 and says `ok NAME` for each thing that went as it should, and what it saw for each that did not.
@@ -50,6 +51,19 @@ def both(requests, _context):
         yield request[::-1]
 
 
+SICK = threading.Event()
+
+
+def health(request, context):
+    """grpc.health.v1.Health/Check: of the server, of a service that anybody can make sick, and of no other."""
+    service = request[2:]
+    if service == b"turn":
+        (SICK.clear if SICK.is_set() else SICK.set)()
+    elif service not in (b"", b"moody"):
+        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return b"\x08\x02" if service == b"moody" and SICK.is_set() else b"\x08\x01"
+
+
 def serve():
     handlers = grpc.method_handlers_generic_handler("t.S", {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
@@ -59,7 +73,9 @@ def serve():
     })
     size = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     server = grpc.server(futures.ThreadPoolExecutor(16), options=size)
-    server.add_generic_rpc_handlers((handlers,))
+    checks = {"Check": grpc.unary_unary_rpc_method_handler(health)}
+    well = grpc.method_handlers_generic_handler("grpc.health.v1.Health", checks)
+    server.add_generic_rpc_handlers((handlers, well))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
@@ -141,7 +157,15 @@ def ask(port):
             print("ok " + name if went is True else "%s: %r" % (name, went), flush=True)
 
 
+def turn(port):
+    """Makes the moody service sick, or well again."""
+    with grpc.insecure_channel("127.0.0.1:" + port) as channel:
+        channel.unary_unary("/grpc.health.v1.Health/Check")(b"\x0a\x04turn", timeout=10)
+
+
 if sys.argv[1] == "server":
     serve()
+elif sys.argv[1] == "turn":
+    turn(sys.argv[2])
 else:
     ask(sys.argv[2])

@@ -201,6 +201,8 @@ impl Client {
         let count = match self.stream.read(&mut buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            // A process that was stopped and goes on.
+            Err(error) if error.kind() == ErrorKind::Interrupted => return self.more(),
             Err(error) if error.kind() == ErrorKind::WouldBlock && self.may_be_silent => {
                 self.is_silent = true;
                 0

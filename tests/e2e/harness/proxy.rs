@@ -41,6 +41,11 @@ impl Ringgate {
         start(binary(), conf, &["RINGGATE_DRIVER", driver])
     }
 
+    /// Where the binary is.
+    pub fn path() -> &'static Path {
+        binary()
+    }
+
     /// The binary with these arguments, not started.
     pub fn command(args: &[&str]) -> Command {
         let mut command = Command::new(binary());

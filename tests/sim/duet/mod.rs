@@ -125,6 +125,12 @@ fn config(plan: &Plan) -> Config {
         early_hints: false,
         checks: None,
         limits: false,
+        http10: false,
+        next_on_503: false,
+        max_conns: 0,
+        gone: None,
+        slow_start: Millis(0),
+        generation: 1,
     };
     let mut config = site.build();
     for server in &mut config.servers {
@@ -243,7 +249,9 @@ impl World<'_> {
             Event::RecvReady(conn) => self.net.recv_ready(conn, &mut self.clock),
             Event::SendReady(conn) => self.net.send_ready(conn, &mut self.clock),
             Event::Stray(index) => self.net.take_stray(index),
-            Event::File(_) | Event::Resolved(_) | Event::Verified(..) => panic!("nobody asked for {event:?}"),
+            Event::File(_) | Event::Resolved(_) | Event::Verified(..) | Event::Reload(_) => {
+                panic!("nobody asked for {event:?}")
+            }
         };
         if let Some(completion) = completion {
             self.worker.handle_completion(completion, self.clock.now());

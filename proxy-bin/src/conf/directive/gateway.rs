@@ -199,6 +199,18 @@ macro_rules! family {
                 Ok(())
             }),
             hsl(
+                concat!($prefix, "_store"),
+                A::ONE,
+                "Whole replies become files: where root or alias says (on), or at this path. Default: off.",
+            )
+            .gateway(Family::$family, lower::store::store),
+            hsl(
+                concat!($prefix, "_store_access"),
+                A::ONE_TO_THREE,
+                "Who may read those files. Default: user:rw.",
+            )
+            .gateway(Family::$family, lower::store::access),
+            hsl(
                 concat!($prefix, "_force_ranges"),
                 A::FLAG,
                 "Whether byte ranges of replies are served whatever they say. Default: off.",

@@ -10,7 +10,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         C::LOCATION,
         A::ANY,
         "Asks the servers of this location's group at intervals: interval=, jitter=, fails=, passes=, uri=, match=, \
-         mandatory, persistent, port=, type=http|tcp, keepalive_time=.",
+         mandatory, persistent, port=, type=http|tcp|grpc, grpc_service=, grpc_status=, keepalive_time=.",
     )
     .own(lower::health::health_check)
     .repeats(),

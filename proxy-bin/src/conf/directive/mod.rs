@@ -30,6 +30,7 @@ mod rewrite;
 mod shape;
 mod tls;
 mod upstream;
+mod visitor;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -264,6 +265,7 @@ const TABLES: &[&[Entry]] = &[
     resolver::ENTRIES,
     rewrite::ENTRIES,
     upstream::ENTRIES,
+    visitor::ENTRIES,
     proxy::ENTRIES,
     gateway::FASTCGI,
     gateway::SCGI,

@@ -260,6 +260,20 @@ pub(super) const ENTRIES: &[Entry] = &[
         Ok(())
     }),
     Entry::new(
+        "proxy_store",
+        C::HSL,
+        A::ONE,
+        "Whole replies become files: where root or alias says (on), or at this path. Default: off.",
+    )
+    .proxy(lower::store::store),
+    Entry::new(
+        "proxy_store_access",
+        C::HSL,
+        A::ONE_TO_THREE,
+        "Who may read those files. Default: user:rw.",
+    )
+    .proxy(lower::store::access),
+    Entry::new(
         "proxy_force_ranges",
         C::HSL,
         A::FLAG,

@@ -28,6 +28,8 @@ pub struct RawCheck {
     passes: u32,
     mandatory: bool,
     persistent: bool,
+    grpc_service: Option<Box<[u8]>>,
+    grpc_status: Option<u32>,
     port: Option<u16>,
     keepalive_time: Option<Millis>,
     /// The whole directive.
@@ -39,10 +41,11 @@ pub struct RawCheck {
 enum Kind {
     Http,
     Tcp,
+    Grpc,
 }
 
 /// The parameters.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "interval",
     "jitter",
     "fails",
@@ -53,6 +56,8 @@ const NAMES: [&str; 11] = [
     "match",
     "port",
     "type",
+    "grpc_service",
+    "grpc_status",
     "keepalive_time",
 ];
 
@@ -72,6 +77,8 @@ pub fn health_check(own: &mut Own, call: &mut Call<'_, '_>) -> Parsed<()> {
         passes: 1,
         mandatory: false,
         persistent: false,
+        grpc_service: None,
+        grpc_status: None,
         port: None,
         keepalive_time: None,
         text: words.join(" "),
@@ -83,8 +90,10 @@ pub fn health_check(own: &mut Own, call: &mut Call<'_, '_>) -> Parsed<()> {
     if check.persistent && !check.mandatory {
         return Err(call.error("\"persistent\" requires \"mandatory\""));
     }
-    if check.kind == Kind::Tcp && (check.uri.is_some() || check.conditions.is_some()) {
-        return Err(call.error("\"type=tcp\" does not go together with \"uri\" and \"match\""));
+    let name = if check.kind == Kind::Tcp { "tcp" } else { "grpc" };
+    if check.kind != Kind::Http && (check.uri.is_some() || check.conditions.is_some()) {
+        let message = format!("\"type={name}\" does not go together with \"uri\" and \"match\"");
+        return Err(call.error(message));
     }
     own.health_checks.push(check);
     Ok(())
@@ -132,11 +141,13 @@ fn parameter(check: &mut RawCheck, field: Field<'_>) -> Parsed<()> {
         }
         Some(("type", "http")) => check.kind = Kind::Http,
         Some(("type", "tcp")) => check.kind = Kind::Tcp,
-        Some(("type", "grpc")) | Some(("grpc_service" | "grpc_status", _)) => {
-            return Err(
-                field.error("gRPC health checks are known to nginx but ringgate does not support them yet")
-            );
+        Some(("type", "grpc")) => check.kind = Kind::Grpc,
+        Some(("grpc_service" | "grpc_status", _)) if check.kind != Kind::Grpc => {
+            let name = text.split('=').next().unwrap_or_default();
+            return Err(field.error(format!("\"{name}\" must follow \"type=grpc\"")));
         }
+        Some(("grpc_service", value)) => check.grpc_service = Some(value.as_bytes().into()),
+        Some(("grpc_status", value)) => check.grpc_status = Some(count(value)?),
         None if text == "mandatory" => check.mandatory = true,
         None if text == "persistent" => check.persistent = true,
         _ => return Err(invalid()),
@@ -144,10 +155,17 @@ fn parameter(check: &mut RawCheck, field: Field<'_>) -> Parsed<()> {
     Ok(())
 }
 
-const NEEDS_TCP: &str = "\"health_check\" of gRPC, FastCGI, SCGI and uwsgi servers needs \"type=tcp\"";
-
-fn speaks_no_http(proxy: &Proxy) -> bool {
-    proxy.is_grpc || proxy.gateway.is_some()
+/// What a check cannot ask such servers.
+fn mismatch(proxy: &Proxy, kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Http if proxy.is_grpc => {
+            Some("\"health_check\" of gRPC servers needs \"type=grpc\" or \"type=tcp\"")
+        }
+        Kind::Http | Kind::Grpc if proxy.gateway.is_some() => {
+            Some("\"health_check\" of FastCGI, SCGI and uwsgi servers needs \"type=tcp\"")
+        }
+        Kind::Http | Kind::Tcp | Kind::Grpc => None,
+    }
 }
 
 /// Gives a location's checks to the group that it passes requests to.
@@ -159,11 +177,13 @@ pub fn attach(
     location: LocationId,
 ) {
     for check in checks {
+        if let Content::Proxy(proxy) = content
+            && let Some(message) = mismatch(proxy, check.kind)
+        {
+            cx.diagnostics.push(Diagnostic::emerg(check.span, message));
+            continue;
+        }
         let (proxy, upstream) = match content {
-            Content::Proxy(proxy) if speaks_no_http(proxy) && !matches!(check.kind, Kind::Tcp) => {
-                cx.diagnostics.push(Diagnostic::emerg(check.span, NEEDS_TCP));
-                continue;
-            }
             Content::Proxy(proxy) => match proxy.target {
                 Target::Upstream(upstream) => (proxy, upstream),
                 Target::Dynamic(_) => {
@@ -194,29 +214,44 @@ pub fn attach(
                 }
             },
         };
-        let kind = match check.kind {
+        let check = check.finish(conditions, proxy, server, location);
+        cx.upstreams.add_check(upstream, check);
+    }
+}
+
+impl RawCheck {
+    fn finish(
+        self,
+        conditions: Option<Arc<Match>>,
+        proxy: &Arc<Proxy>,
+        server: ServerId,
+        location: LocationId,
+    ) -> HealthCheck {
+        let kind = match self.kind {
             Kind::Tcp => CheckKind::Tcp,
+            Kind::Grpc => {
+                CheckKind::Grpc { service: self.grpc_service.unwrap_or_default(), status: self.grpc_status }
+            }
             Kind::Http => {
-                CheckKind::Http { uri: check.uri.unwrap_or_else(|| b"/".as_slice().into()), conditions }
+                CheckKind::Http { uri: self.uri.unwrap_or_else(|| b"/".as_slice().into()), conditions }
             }
         };
-        let text = format!("{} {}", proxy.url, check.text);
-        let check = HealthCheck {
+        let text = format!("{} {}", proxy.url, self.text);
+        HealthCheck {
             key: text.into(),
             server,
             location,
             proxy: Arc::clone(proxy),
             kind,
-            interval: check.interval,
-            jitter: check.jitter,
-            fails: check.fails,
-            passes: check.passes,
-            mandatory: check.mandatory,
-            persistent: check.persistent,
-            port: check.port,
-            keepalive_time: check.keepalive_time,
-        };
-        cx.upstreams.add_check(upstream, check);
+            interval: self.interval,
+            jitter: self.jitter,
+            fails: self.fails,
+            passes: self.passes,
+            mandatory: self.mandatory,
+            persistent: self.persistent,
+            port: self.port,
+            keepalive_time: self.keepalive_time,
+        }
     }
 }
 

@@ -40,6 +40,7 @@ pub mod rewrite;
 pub mod server;
 pub mod split_clients;
 pub mod stapling;
+pub mod store;
 pub mod syslog;
 pub mod template;
 pub mod tls;
@@ -48,6 +49,7 @@ pub mod upstream;
 pub mod upstream_tls;
 pub mod variables;
 pub mod vetting;
+pub mod visitor;
 
 use proxy_core::command::Level as LogLevel;
 use proxy_core::config::{Config, LogSink};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proxy_core::config::{
     Bind, BindAddress, BodyBuffering, Cache, CookieFlags, CookieRule, Gateway, IgnoreHeaders, NextUpstream,
-    Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Template, UpgradePolicy,
+    Proxy, ProxyHttpVersion, RedirectRule, SendProxyProtocol, SetHeader, SetHeaders, Store, Template,
+    UpgradePolicy,
 };
 use proxy_core::http::{HeaderId, HeaderSet};
 use proxy_core::time::Millis;
@@ -73,10 +74,20 @@ pub struct ProxyLevel {
     pub limit_rate: Option<Template>,
     pub force_ranges: Option<bool>,
     pub cache: CacheLevel,
+    /// The inner `None` is `off`, and the innermost `on`.
+    pub store: Option<Option<Option<Template>>>,
+    pub store_access: Option<u32>,
     pub tls: UpstreamTlsLevel,
 }
 
+/// `proxy_store_access`, where nothing is said.
+const STORE_MODE: u32 = 0o600;
+
 impl ProxyLevel {
+    const fn stores(&self) -> bool {
+        matches!(self.store, Some(Some(_)))
+    }
+
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; method http_version set_headers set_body pass_request_headers pass_request_body
@@ -85,7 +96,12 @@ impl ProxyLevel {
             ignore_headers redirects cookie_domains cookie_paths cookie_flags
             socket_sndbuf socket_rcvbuf next_upstream next_upstream_tries
             next_upstream_timeout intercept_errors ignore_client_abort socket_keepalive proxy_protocol bind pass_trailers
-            limit_rate force_ranges);
+            limit_rate force_ranges store_access);
+        if self.store.is_none() && self.cache.zone.is_none() {
+            self.store.clone_from(&parent.store);
+        } else if self.stores() {
+            self.cache.zone = Some(None);
+        }
         self.cache.inherit(&parent.cache);
         self.gateway.inherit(&parent.gateway);
         self.tls.inherit(&parent.tls);
@@ -221,6 +237,11 @@ impl ProxyLevel {
             limit_rate: self.limit_rate.clone(),
             force_ranges: self.force_ranges.unwrap_or(default.force_ranges),
             cache: shared.cache.clone(),
+            store: self
+                .store
+                .clone()
+                .flatten()
+                .map(|path| Arc::new(Store { path, mode: self.store_access.unwrap_or(STORE_MODE) })),
             is_grpc: false,
             tls: tls.0,
             upgrade_tls: tls.1,

@@ -21,12 +21,18 @@ pub struct VettingLevel {
     pub md5: Option<Template>,
     /// `secure_link_secret`
     pub secret: Option<Box<[u8]>>,
+    /// The browser module's.
+    pub browsers: super::visitor::BrowsersLevel,
+    /// The userid module's.
+    pub user_id: super::visitor::UserIdLevel,
 }
 
 impl VettingLevel {
     /// Fills what this level does not say from the level above.
     pub fn inherit(&mut self, parent: &Self) {
         inherit!(self, parent; referers link md5 secret);
+        self.browsers.inherit(&parent.browsers);
+        self.user_id.inherit(&parent.user_id);
     }
 
     /// The settings; none where nothing is said.
@@ -44,8 +50,9 @@ impl VettingLevel {
             }
             (None, ..) => None,
         };
-        let says = referers.is_some() || secure_link.is_some();
-        says.then(|| Arc::new(Vetting { referers, secure_link }))
+        let (browsers, user_id) = (self.browsers.finish(), self.user_id.finish());
+        let says = referers.is_some() || secure_link.is_some() || browsers.is_some() || user_id.is_some();
+        says.then(|| Arc::new(Vetting { referers, secure_link, browsers, user_id }))
     }
 
     /// `server_names`: the names of the server that this level is in, once all of them are known.

@@ -35,6 +35,16 @@ impl ApiError {
         "UpstreamConfNoResolver",
     );
 
+    pub(super) const SLAB_NOT_FOUND: Self = Self::new(404, "slab not found", "SlabNotFound");
+    pub(super) const SERVER_ZONE_NOT_FOUND: Self =
+        Self::new(404, "server zone not found", "ServerZoneNotFound");
+    pub(super) const LOCATION_ZONE_NOT_FOUND: Self =
+        Self::new(404, "location zone not found", "LocationZoneNotFound");
+    pub(super) const KEYVAL_NOT_FOUND: Self = Self::new(404, "keyval not found", "KeyvalNotFound");
+    pub(super) const CACHE_NOT_FOUND: Self = Self::new(404, "cache not found", "CacheNotFound");
+    pub(super) const LIMIT_REQ_NOT_FOUND: Self = Self::new(404, "limit_req not found", "LimitReqNotFound");
+    pub(super) const LIMIT_CONN_NOT_FOUND: Self = Self::new(404, "limit_conn not found", "LimitConnNotFound");
+
     const fn new(status: u16, text: &'static str, code: &'static str) -> Self {
         Self { status: Status(status), text: Cow::Borrowed(text), code }
     }

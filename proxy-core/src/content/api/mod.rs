@@ -1,11 +1,15 @@
 //! `api`: what the process knows, and its upstream groups, as NGINX Plus' REST interface shows and changes them.
 //!
 //! ```text
-//! /VERSION/nginx  /VERSION/processes  /VERSION/connections  /VERSION/http/requests
-//! /VERSION/http/upstreams[/NAME[/servers[/ID]]]      GET, and for servers POST, PATCH, DELETE
+//! /VERSION/nginx
+//! /VERSION/processes  /VERSION/connections  /VERSION/http/requests       GET, DELETE counts anew
+//! /VERSION/http/upstreams[/NAME[/servers[/ID]]]                          GET, DELETE; for servers POST and PATCH, too
+//! /VERSION/http/limit_reqs[/NAME]  /limit_conns[/NAME]  /caches[/NAME]   GET, and for limits DELETE
+//! /VERSION/slabs  /VERSION/http/server_zones  /location_zones  /keyvals  GET: there are none
 //! ```
 //! - [`views`]: what is shown;
 //! - [`servers`]: how a group's servers are changed;
+//! - [`zones`]: limits and caches;
 //! - [`error`]: what is wrong with a request.
 //!
 //! Only what is really known is shown; what is not counted has no field. Any group of an `upstream` block may be changed,
@@ -16,6 +20,7 @@
 mod error;
 mod servers;
 mod views;
+mod zones;
 
 use alloc::format;
 use alloc::rc::Rc;
@@ -35,6 +40,7 @@ use crate::exchange::request_body::Mode;
 use crate::exchange::respond::LocalReply;
 use crate::exchange::{Exchange, Stage};
 use crate::http::{Method, Status};
+use crate::shared::Baseline;
 use crate::shared::upstream::GroupState;
 use error::ApiError;
 
@@ -63,6 +69,9 @@ struct Call<'a> {
 }
 
 type Answered = Result<Answer, ApiError>;
+
+/// Something was counted anew.
+struct Done;
 
 impl Exchange {
     /// `api`. A request with a body is answered when that is there.
@@ -99,10 +108,11 @@ impl Exchange {
             route(&mut call, self, ctx)
         };
         let answer = answer.unwrap_or_else(|error| error.answer(self.facts.request_id));
-        let body = serde_json::to_vec(&answer.body).unwrap_or_default();
+        let has_body = answer.status != Status(204);
+        let body = if has_body { serde_json::to_vec(&answer.body).unwrap_or_default() } else { Vec::new() };
         let reply = LocalReply {
             status: answer.status,
-            content_type: Some(Chunk::from_static(b"application/json")),
+            content_type: has_body.then(|| Chunk::from_static(b"application/json")),
             location: answer.location.map(String::into_bytes),
             body: Chunk::from_vec(body),
             ..LocalReply::default()
@@ -136,17 +146,44 @@ fn route(call: &mut Call<'_>, exchange: &Exchange, ctx: &mut Context) -> Answere
     }
     call.base = format!("{}/{version}", call.base);
     let path = path.to_vec();
+    if let Some(kind) = zones::kind_of(&path) {
+        return zones::all(kind, call);
+    }
+    if let Some((name, kind)) = path.split_last().and_then(|(name, rest)| Some((name, zones::kind_of(rest)?)))
+    {
+        return zones::one(kind, name, call);
+    }
+    let (counters, base) = (&ctx.shared.counters, &ctx.shared.baseline);
     match path.as_slice() {
-        [] => call.read(|_| show(&["nginx", "processes", "connections", "http"])),
+        [] => call.read(|_| show(&["nginx", "processes", "connections", "slabs", "http"])),
         ["nginx"] => call.read(|call| call.only(show(&views::nginx(call.generation, exchange, ctx)))),
-        ["processes"] => call.read(|call| call.only(show(&views::Processes { respawned: 0 }))),
-        ["connections"] => call.read(|call| call.only(show(&views::connections(&ctx.shared.counters)))),
-        ["http"] => call.read(|_| show(&["requests", "upstreams"])),
-        ["http", "requests"] => call.read(|call| call.only(show(&views::requests(&ctx.shared.counters)))),
+        ["processes"] => {
+            call.read_or_reset(|call| call.only(show(&views::Processes { respawned: 0 })), || Done)
+        }
+        ["connections"] => call.read_or_reset(
+            |call| call.only(show(&views::connections(counters, base))),
+            || {
+                Baseline::restart(&counters.accepted, &base.accepted);
+                Baseline::restart(&counters.handled, &base.handled);
+                Done
+            },
+        ),
+        ["http"] => call.read(|_| show(&HTTP)),
+        ["http", "requests"] => call.read_or_reset(
+            |call| call.only(show(&views::requests(counters, base))),
+            || {
+                Baseline::restart(&counters.requests, &base.requests);
+                Done
+            },
+        ),
         ["http", "upstreams"] => call.read(|call| views::all_upstreams(call, ctx)),
         ["http", "upstreams", name] => {
             let (config, group) = find_group(call.generation, name, ctx)?;
-            call.read(|call| call.only(views::upstream(config, &group, ctx.now.instant)))
+            let shown = |call: &Call<'_>| call.only(views::upstream(config, &group, ctx.now.instant));
+            call.read_or_reset(shown, || {
+                group.reset_totals();
+                Done
+            })
         }
         ["http", "upstreams", name, "servers"] => {
             let (config, group) = find_group(call.generation, name, ctx)?;
@@ -159,6 +196,18 @@ fn route(call: &mut Call<'_>, exchange: &Exchange, ctx: &mut Context) -> Answere
         _ => Err(ApiError::PATH_NOT_FOUND),
     }
 }
+
+/// What there is below `/http`.
+const HTTP: [&str; 8] = [
+    "requests",
+    "server_zones",
+    "location_zones",
+    "caches",
+    "limit_conns",
+    "limit_reqs",
+    "keyvals",
+    "upstreams",
+];
 
 /// The group of an `upstream` block.
 fn find_group<'a>(
@@ -190,6 +239,20 @@ impl Call<'_> {
             return Err(ApiError::METHOD_NOT_ALLOWED);
         }
         Ok(Answer { status: Status::OK, body: view(self), location: None })
+    }
+
+    /// Whether something is to be counted anew.
+    fn resets(&self) -> bool {
+        self.method == Method::Delete
+    }
+
+    /// Answers a request that looks, or begins to count anew.
+    fn read_or_reset(&self, view: impl FnOnce(&Self) -> Value, reset: impl FnOnce() -> Done) -> Answered {
+        if !self.resets() {
+            return self.read(view);
+        }
+        let Done = reset();
+        Ok(Answer { status: Status(204), body: Value::Null, location: None })
     }
 
     /// Leaves the fields that were asked for.

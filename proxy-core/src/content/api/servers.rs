@@ -100,11 +100,12 @@ pub(super) fn one(
     let id = id.parse::<u64>().map_err(|_| ApiError::SERVER_ID)?;
     let members = group.members();
     let missing =
-        || ApiError::about(404, format!("server with ID \"{id}\" not found"), "UpstreamServerNotFound");
+        || ApiError::about(404, format!("server with ID \"{id}\" does not exist"), "UpstreamServerNotFound");
     let member = members.by_id(id).ok_or_else(missing)?;
     let changes = matches!(call.method, Method::Patch | Method::Delete);
     if changes && member.source == Source::Found {
-        let text = format!("server \"{}\" is immutable", member.config.address);
+        let what = if call.method == Method::Patch { "address is immutable" } else { "not removable" };
+        let text = format!("server \"{id}\" {what}");
         return Err(ApiError::about(400, text, "UpstreamServerImmutable"));
     }
     let body = if call.method == Method::Patch {

@@ -14,8 +14,9 @@ use crate::config::{LeastTime, Measure, Upstream};
 use crate::exchange::Exchange;
 use crate::exchange::context::{Context, Generation};
 use crate::http::date::Civil;
-use crate::shared::Counters;
+use crate::shared::upstream::tally::Tally;
 use crate::shared::upstream::{GroupState, Health, Member};
+use crate::shared::{Baseline, Counters};
 use crate::time::Instant;
 
 #[derive(Serialize)]
@@ -26,6 +27,7 @@ pub(super) struct Nginx {
     generation: u64,
     timestamp: String,
     pid: u32,
+    ppid: u32,
 }
 
 /// `/nginx`
@@ -41,6 +43,8 @@ pub(super) fn nginx(generation: &Generation, exchange: &Exchange, ctx: &Context)
         generation: generation.config.generation,
         timestamp: timestamp(ctx.now.unix_ms),
         pid: ctx.shared.pid(),
+        // Workers are threads: their master is the process that they are in.
+        ppid: ctx.shared.pid(),
     }
 }
 
@@ -74,12 +78,13 @@ pub(super) struct Connections {
 }
 
 /// `/connections`
-pub(super) fn connections(counters: &Counters) -> Connections {
+pub(super) fn connections(counters: &Counters, base: &Baseline) -> Connections {
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let idle = get(&counters.waiting);
+    let accepted = Baseline::since(&counters.accepted, &base.accepted);
     Connections {
-        accepted: get(&counters.accepted),
-        dropped: get(&counters.accepted).saturating_sub(get(&counters.handled)),
+        accepted,
+        dropped: accepted.saturating_sub(Baseline::since(&counters.handled, &base.handled)),
         active: get(&counters.active).saturating_sub(idle),
         idle,
     }
@@ -92,9 +97,10 @@ pub(super) struct Requests {
 }
 
 /// `/http/requests`
-pub(super) fn requests(counters: &Counters) -> Requests {
+pub(super) fn requests(counters: &Counters, base: &Baseline) -> Requests {
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    Requests { total: get(&counters.requests), current: get(&counters.reading) + get(&counters.writing) }
+    let total = Baseline::since(&counters.requests, &base.requests);
+    Requests { total, current: get(&counters.reading) + get(&counters.writing) }
 }
 
 #[derive(Serialize)]
@@ -110,6 +116,38 @@ struct Group<'a> {
 struct Queue {
     size: u32,
     max_size: u32,
+    overflows: u64,
+}
+
+#[derive(Serialize)]
+struct Responses {
+    #[serde(rename = "1xx")]
+    interim: u64,
+    #[serde(rename = "2xx")]
+    success: u64,
+    #[serde(rename = "3xx")]
+    redirect: u64,
+    #[serde(rename = "4xx")]
+    client_error: u64,
+    #[serde(rename = "5xx")]
+    server_error: u64,
+    codes: Value,
+    total: u64,
+}
+
+impl Responses {
+    fn of(tally: &Tally) -> Self {
+        let class = |class: u16| tally.codes().filter(|(code, _)| code / 100 == class).map(|(_, n)| n).sum();
+        Self {
+            interim: class(1),
+            success: class(2),
+            redirect: class(3),
+            client_error: class(4),
+            server_error: class(5),
+            codes: super::zones::codes(tally.codes()),
+            total: tally.codes().map(|(_, count)| count).sum(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -124,8 +162,14 @@ struct Peer<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     max_conns: u32,
     requests: u64,
+    responses: Responses,
+    sent: u64,
+    received: u64,
     fails: u64,
+    unavail: u64,
     health_checks: Checks,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selected: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     header_time: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,10 +205,11 @@ pub(super) fn all_upstreams(call: &Call<'_>, ctx: &Context) -> Value {
 /// `/http/upstreams/NAME`
 pub(super) fn upstream(config: &Upstream, group: &GroupState, now: Instant) -> Value {
     let members = group.members();
-    let queue = config
-        .policy
-        .queue
-        .map(|queue| Queue { size: group.queued.load(Ordering::Relaxed), max_size: queue.waiting_max });
+    let queue = config.policy.queue.map(|queue| Queue {
+        size: group.queued.load(Ordering::Relaxed),
+        max_size: queue.waiting_max,
+        overflows: group.overflows.load(Ordering::Relaxed),
+    });
     let peers = members.servers.iter().map(|member| peer(config, group, member, now)).collect();
     show(&Group { peers, zone: config.zone.as_deref(), queue })
 }
@@ -175,6 +220,8 @@ fn peer<'a>(config: &Upstream, group: &GroupState, member: &'a Member, now: Inst
     // Times are measured where the group chooses by them.
     let measured = |measure| config.balance.measures().is_some_and(|by: LeastTime| by.measure == measure);
     let ms = |wanted: bool, us: u64| (wanted && us > 0).then_some(us / 1000);
+    let nothing = Tally::default();
+    let tally = state.tally().unwrap_or(&nothing);
     Peer {
         id: state.id(),
         server: format!("{}", member.config.address),
@@ -185,7 +232,12 @@ fn peer<'a>(config: &Upstream, group: &GroupState, member: &'a Member, now: Inst
         active: state.active(),
         max_conns: member.config.max_conns,
         requests: state.requests(),
+        responses: Responses::of(tally),
+        sent: tally.bytes().0,
+        received: tally.bytes().1,
         fails: state.fails_total(),
+        unavail: state.outages(),
+        selected: tally.selected_ms().map(timestamp),
         health_checks: Checks {
             checks: totals.checks,
             fails: totals.fails,

@@ -205,9 +205,14 @@ impl Exchange {
         self.proxy.cache.as_ref().is_some_and(|run| run.cacheable && !run.fresh.forbidden)
     }
 
-    /// Whether a reply is on its way into the cache: it is fetched to its end, whatever becomes of the client.
+    /// Whether a reply is on its way into the cache or its file: it is fetched to its end, whatever becomes of the client.
     pub(crate) fn is_storing(&self) -> bool {
-        self.proxy.cache.as_ref().is_some_and(|run| run.writer.is_some())
+        self.store_file().is_some()
+    }
+
+    /// The file that the reply is copied to.
+    pub(crate) fn store_file(&self) -> Option<FileId> {
+        self.proxy.stored.or_else(|| self.proxy.cache.as_ref().and_then(|run| run.writer()))
     }
 
     /// Whether the upstream is asked with the fields for a reply that may be kept.
@@ -222,6 +227,9 @@ impl Exchange {
 
     /// Has no more to do with the cache: what was begun is given up.
     pub(crate) fn leave_cache(&mut self, ctx: &mut Context) {
+        if let Some(file) = self.proxy.stored.take() {
+            writer::abort(file, ctx);
+        }
         let Some(mut run) = self.proxy.cache.take() else { return };
         run.close_file(ctx);
         if let Some(file) = run.writer.take() {

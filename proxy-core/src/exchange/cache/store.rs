@@ -127,7 +127,8 @@ impl Exchange {
 
     /// All of the reply is there.
     pub(crate) fn finish_store(&mut self, ctx: &mut Context) {
-        if let Some(file) = self.proxy.cache.as_mut().and_then(|run| run.writer.take()) {
+        let kept = self.proxy.cache.as_mut().and_then(|run| run.writer.take());
+        for file in kept.into_iter().chain(self.proxy.stored.take()) {
             writer::finish(file, ctx);
         }
     }
@@ -217,8 +218,8 @@ impl CacheRun {
         let path = name::file(&self.zone, &self.hash);
         let temp = self.temp_file(&path, proxy, ctx);
         let seat = self.seat.take()?;
-        let place = writer::Place { temp, path };
-        Some(writer::begin(seat, place, Chunk::from_vec(first), link.id, ctx))
+        let place = writer::Place { temp, path, finish: None };
+        Some(writer::begin(Some(seat), place, Chunk::from_vec(first), link.id, ctx))
     }
 
     /// A name for the temporary file: beside the entry's place, or in `proxy_temp_path` (`use_temp_path`).

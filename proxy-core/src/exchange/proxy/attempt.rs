@@ -16,6 +16,7 @@ use crate::error::UpstreamError;
 use crate::exchange::context::{Conn, Context};
 use crate::exchange::{Exchange, Stage, Try};
 use crate::h2::trunk;
+use crate::shared::upstream::tally::Ended;
 use crate::timer::Reason;
 use crate::tls::client::Identity;
 use crate::trace::Step;
@@ -217,6 +218,9 @@ impl Exchange {
         self.note_end(outcome, ctx);
         let seat = self.proxy.seat.take();
         if let Some(seat) = &seat {
+            if seat.group.borrow().is_counted {
+                self.count_try(seat, ctx);
+            }
             let out = seat.group.borrow_mut().settle(seat.server, outcome, now);
             if out {
                 let doing = self.proxy.phase.words();
@@ -238,6 +242,20 @@ impl Exchange {
                 conn.link.close(CloseHow::Graceful, ctx);
             }
         }
+    }
+
+    /// Tells the control API's numbers about the try that has ended.
+    fn count_try(&self, seat: &Seat, ctx: &Context) {
+        let Some(attempt) = self.facts.tries.last() else { return };
+        let age_us = ctx.now.instant.as_micros().saturating_sub(attempt.started.as_micros());
+        let ended = Ended {
+            // Without a head the status is our own.
+            status: attempt.status.filter(|_| attempt.header_us.is_some()),
+            sent: attempt.bytes_sent,
+            received: attempt.bytes_received,
+            selected_ms: ctx.now.unix_ms.saturating_sub(age_us / 1000),
+        };
+        seat.group.borrow().count(seat.server, ended);
     }
 
     /// Whether this attempt runs on a connection that had served before.

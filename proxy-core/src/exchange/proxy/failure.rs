@@ -123,12 +123,21 @@ impl Exchange {
         let sending = self.proxy.conn.as_ref().is_some_and(|conn| conn.link.is_sending());
         let sent = self.proxy.request_sent || sending && self.proxy.phase != Phase::Handshaking;
         let safe = next.non_idempotent || unprocessed || !sent || self.facts.head.method().is_idempotent();
-        let left = self.proxy.tries < self.proxy.tries_max;
-        if !(covered && left && !late && safe) || self.proxy.body_gone {
+        if !(covered && !late && safe) || self.proxy.body_gone || !self.has_tries_left(next, ctx) {
             return false;
         }
         let limits = self.proxy.seat.as_ref().and_then(|seat| seat.group.borrow().policy.retry_budget);
         self.proxy.budget.spend(limits)
+    }
+
+    /// Whether a server is left to ask. The group may have got other ones since the request began.
+    fn has_tries_left(&mut self, next: &NextUpstream, ctx: &Context) -> bool {
+        if self.proxy.tries >= self.proxy.tries_max
+            && let Some(group) = &self.proxy.group
+        {
+            self.proxy.tries_max = group.borrow_mut().tries_max(next, ctx.now.instant);
+        }
+        self.proxy.tries < self.proxy.tries_max
     }
 
     fn retry(&mut self, link: &mut Link, ctx: &mut Context) {

@@ -165,12 +165,7 @@ impl Exchange {
         let limits = CgiLimits { total_bytes_max, fields_max: FIELDS_MAX };
         let method = self.method_sent();
         ctx.ready_fields();
-        let before = self.proxy.conn.as_mut().map_or(0, |conn| conn.link.inbox().len());
-        let found = self.find_cgi_head(proxy, &limits, ctx)?;
-        let Some(head) = found else {
-            self.count_received(before);
-            return Ok(None);
-        };
+        let Some(head) = self.find_cgi_head(proxy, &limits, ctx)? else { return Ok(None) };
         let mut meta = response_framing(&head, method)?;
         meta.upgraded = false;
         meta.keep_alive = false;
@@ -186,21 +181,8 @@ impl Exchange {
                 meta.keep_alive = skip_body(records, conn.link.inbox());
             }
         }
-        self.count_received(before);
-        if let Some(attempt) = self.facts.tries.last_mut() {
-            attempt.status = head.status;
-            let now = ctx.now.instant.as_micros();
-            attempt.header_us.get_or_insert(now - attempt.started.as_micros());
-        }
+        self.note_head_of_try(&head, ctx);
         Ok(Some((head, meta)))
-    }
-
-    /// What was read since so much was unread.
-    fn count_received(&mut self, before: usize) {
-        let after = self.proxy.conn.as_mut().map_or(0, |conn| conn.link.inbox().len());
-        if let Some(attempt) = self.facts.tries.last_mut() {
-            attempt.bytes_received += before.saturating_sub(after) as u64;
-        }
     }
 
     fn find_cgi_head(

@@ -32,6 +32,7 @@ mod ranges;
 mod reply;
 pub(crate) mod request;
 mod secure;
+mod stored;
 mod stream;
 mod watch;
 
@@ -44,7 +45,7 @@ use super::cache::CacheRun;
 use super::context::Context;
 use super::request_body::Mode;
 use super::{Exchange, Stage};
-use crate::command::{Completion, ConnId, IoError, Room};
+use crate::command::{Completion, ConnId, FileId, IoError, Room};
 use crate::config::{Endpoint, ProxyHttpVersion};
 use crate::conn::link::Ended;
 use crate::conn::{Link, UpstreamConn};
@@ -108,6 +109,8 @@ pub(crate) struct ProxyRun {
     pub(crate) room: Option<super::reply_body::Room>,
     /// What it has to do with its cache, while it has.
     pub(crate) cache: Option<Box<CacheRun>>,
+    /// The copy of the reply that `proxy_store` makes, while it is made.
+    pub(crate) stored: Option<FileId>,
     /// Whether the cache was looked for.
     pub(crate) cache_asked: bool,
     /// How fast the reply is read (`proxy_limit_rate`).
@@ -308,7 +311,13 @@ impl Exchange {
                 Ok(_) => self.connected(link, ctx),
                 Err(error) => self.attempt_failed(UpstreamError::Connect(error), link, ctx),
             },
-            Completion::Recv { result, .. } => conn.link.handle_recv(result, ctx),
+            Completion::Recv { result, .. } => {
+                let before = conn.link.received_bytes();
+                conn.link.handle_recv(result, ctx);
+                if let Some(attempt) = self.facts.tries.last_mut() {
+                    attempt.bytes_received += conn.link.received_bytes() - before;
+                }
+            }
             Completion::Send { chain, result, .. } => {
                 let before = conn.link.sent_bytes();
                 let taken = result.unwrap_or(0);

@@ -37,7 +37,11 @@ impl Exchange {
     pub(super) fn wait_in_queue(&mut self, group: &RefCell<Group>, link: &Link, ctx: &Context) -> bool {
         let now = ctx.now.instant;
         let mut group = group.borrow_mut();
-        let Some(queue) = group.policy.queue.filter(|_| self.proxy.tries == 0) else { return false };
+        let Some(queue) = group.policy.queue else { return false };
+        // Behind a failure it waits only for servers that it has not asked.
+        if self.proxy.tries > 0 && !group.may_get_room(&self.proxy.pick.tried, now) {
+            return false;
+        }
         let waited = self.proxy.queued.take();
         let place = waited.unwrap_or(Queued { client: link.id, since: now, until: now + queue.timeout });
         if now >= place.until {
@@ -45,6 +49,7 @@ impl Exchange {
         }
         if group.shared.queued.fetch_add(1, Ordering::Relaxed) >= queue.waiting_max && waited.is_none() {
             group.shared.queued.fetch_sub(1, Ordering::Relaxed);
+            group.shared.overflows.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         // Who has waited before keeps its place.

@@ -75,8 +75,12 @@ impl Exchange {
         match range::parse(field, length, parts_max) {
             Wanted::All => Some(framing),
             Wanted::Unsatisfiable => {
-                let lines = format!("Content-Range: bytes */{length}\r\n").into_bytes();
-                self.fail_with_fields(Status::RANGE_NOT_SATISFIABLE, lines, link, ctx);
+                if let Some(core) = self.core(generation) {
+                    self.carried.lines = self.fields_of_ok(last_modified_s, core, generation, ctx);
+                }
+                let range = format!("Content-Range: bytes */{length}\r\n");
+                self.carried.lines.extend_from_slice(range.as_bytes());
+                self.fail_status(Status::RANGE_NOT_SATISFIABLE, link, ctx);
                 None
             }
             Wanted::Parts(parts) => {

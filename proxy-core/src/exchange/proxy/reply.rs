@@ -17,6 +17,7 @@ use crate::exchange::request_body::Mode;
 use crate::exchange::{Carried, Exchange, Stage};
 use crate::filter;
 use crate::h1::body::Decoded;
+use crate::h1::encode;
 use crate::h1::{Parsed, ResponseLimits, parse_response};
 use crate::http::date::parse as parse_date;
 use crate::http::framing::{ResponseMeta, response_framing};
@@ -120,16 +121,15 @@ impl Exchange {
                 conn.link.put_back(bytes);
                 let method = self.method_sent();
                 let meta = response_framing(&head, method)?;
-                self.note_head_bytes(&head, len, ctx);
+                self.note_head_of_try(&head, ctx);
                 Ok(Some((head, meta)))
             }
         }
     }
 
-    pub(super) fn note_head_bytes(&mut self, head: &ResponseHead, len: usize, ctx: &Context) {
+    pub(super) fn note_head_of_try(&mut self, head: &ResponseHead, ctx: &Context) {
         if let Some(attempt) = self.facts.tries.last_mut() {
             attempt.status = head.status;
-            attempt.bytes_received += len as u64;
             let now = ctx.now.instant.as_micros();
             attempt.header_us.get_or_insert(now - attempt.started.as_micros());
         }
@@ -157,11 +157,11 @@ impl Exchange {
             return;
         }
         let mut out = core::mem::take(&mut ctx.scratch);
-        crate::h1::encode::status_line(&mut out, Status::EARLY_HINTS, b"Early Hints");
+        encode::status_line(&mut out, Status::EARLY_HINTS, b"Early Hints");
         for field in &head.fields {
             let (name, value) = head.pair(field);
             if !crate::http::is_hop_by_hop(field.id) && field.id != HeaderId::ContentLength {
-                crate::h1::encode::field(&mut out, name, value);
+                encode::field(&mut out, name, value);
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -217,6 +217,8 @@ impl Exchange {
         self.learn_session(true, ctx);
         if self.proxy.cache.is_some() {
             self.begin_store(buffered, proxy, &generation, link, ctx);
+        } else if let Some(store) = proxy.store.as_ref().filter(|_| buffered) {
+            self.begin_stored(store, proxy, &generation, link, ctx);
         }
         self.reply.begin(framing);
         self.proxy.phase = Phase::Body;
@@ -332,10 +334,10 @@ impl Exchange {
     pub(super) fn decode_input(&mut self, link: &Link, ctx: &mut Context) -> Result<(), UpstreamError> {
         let generation = Rc::clone(&self.generation);
         let pass_trailers = self.proxy_settings(&generation).is_some_and(|proxy| proxy.pass_trailers);
+        let store = self.store_file();
         let Some(conn) = self.proxy.conn.as_mut() else { return Ok(()) };
         let room = self.proxy.room.as_ref();
         let source_ended = filter::source_ended(self.filters.as_deref(), &self.reply);
-        let store = self.proxy.cache.as_ref().and_then(|run| run.writer());
         let mut trailers = (conn.decoder.is_ended() && !source_ended).then(Chunk::empty);
         while !conn.decoder.is_ended()
             && conn.link.has_input()
@@ -345,9 +347,10 @@ impl Exchange {
         {
             let before = conn.link.inbox().len();
             let decoded = conn.decode()?;
-            let used = (before - conn.link.inbox().len()) as u64;
-            if let Some(attempt) = self.facts.tries.last_mut() {
-                attempt.bytes_received += used;
+            if conn.link.leg().is_some()
+                && let Some(attempt) = self.facts.tries.last_mut()
+            {
+                attempt.bytes_received += (before - conn.link.inbox().len()) as u64;
             }
             match decoded {
                 Decoded::NeedMore => {}
@@ -464,7 +467,7 @@ impl Exchange {
 
     /// Whether the cache can take more of the reply.
     fn store_has_room(&self, ctx: &mut Context) -> bool {
-        let file = self.proxy.cache.as_ref().and_then(|run| run.writer());
+        let file = self.store_file();
         file.is_none_or(|file| writer::has_room(file, ctx))
     }
 
@@ -499,21 +502,46 @@ impl Exchange {
             return false;
         };
         let target = target.to_vec();
-        self.carried = Carried::of(head);
+        self.carry(head, proxy, ctx);
         self.facts.upstream_head = Some(head.clone());
         self.end_attempt(Outcome::Success, false, ctx);
-        if self.method != Method::Head {
-            self.become_get();
-        }
-        self.drop_request_body(ctx);
         match target.split_first() {
+            // The request goes there as it is.
             Some((b'@', name)) => self.enter_named(name, link, ctx),
             _ => {
+                if self.method != Method::Head {
+                    self.become_get();
+                }
+                self.drop_request_body(ctx);
                 self.set_uri_and_args(target);
                 self.redirect_internally(link, ctx);
             }
         }
         true
+    }
+
+    /// Keeps what nginx keeps of such a head.
+    fn carry(&mut self, head: &ResponseHead, proxy: &Proxy, ctx: &mut Context) {
+        const FRESHNESS: [&[u8]; 2] = [b"cache-control", b"expires"];
+        const KEPT: [&[u8]; 2] = [b"content-disposition", b"accept-ranges"];
+        let generation = Rc::clone(&self.generation);
+        let mut carried = Carried::default();
+        for field in &head.fields {
+            let (name, value) = head.pair(field);
+            if field.id == HeaderId::ContentType {
+                carried.content_type = Chunk::from_vec(value.to_vec());
+            } else if field.id == HeaderId::SetCookie {
+                let changed = self.rewrite_cookie(value, proxy, &generation, ctx);
+                encode::field(&mut carried.lines, name, changed.as_deref().unwrap_or(value));
+            } else if FRESHNESS.iter().any(|kept| name.eq_ignore_ascii_case(kept)) {
+                encode::field(&mut carried.freshness, name, value);
+            } else if KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+                && !(proxy.force_ranges && field.id == HeaderId::AcceptRanges)
+            {
+                encode::field(&mut carried.lines, name, value);
+            }
+        }
+        self.carried = carried;
     }
 }
 
@@ -534,24 +562,6 @@ fn reply_room(buffered: bool, proxy: &Proxy) -> Room {
         memory_bytes_max: if buffered { buffering.memory_bytes_max } else { buffering.head_bytes_max },
         file_bytes_max: if buffered { buffering.file_bytes_max } else { 0 },
         directory: alloc::sync::Arc::clone(&buffering.temp_path),
-    }
-}
-
-impl Carried {
-    /// What nginx keeps of such a head.
-    fn of(head: &ResponseHead) -> Self {
-        const KEPT: [&[u8]; 5] =
-            [b"set-cookie", b"content-disposition", b"cache-control", b"expires", b"accept-ranges"];
-        let mut carried = Self::default();
-        for field in &head.fields {
-            let (name, value) = head.pair(field);
-            if field.id == HeaderId::ContentType {
-                carried.content_type = Chunk::from_vec(value.to_vec());
-            } else if KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) {
-                crate::h1::encode::field(&mut carried.lines, name, value);
-            }
-        }
-        carried
     }
 }
 

@@ -177,7 +177,10 @@ impl Exchange {
         let Some(head) = door::take_head(&mut conn.link, ctx)? else { return Ok(None) };
         conn.link.ask_again();
         let meta = response_framing(&head, self.method_sent())?;
-        self.note_head_bytes(&head, head.bytes.len(), ctx);
+        self.note_head_of_try(&head, ctx);
+        if let Some(attempt) = self.facts.tries.last_mut() {
+            attempt.bytes_received += head.bytes.len() as u64;
+        }
         Ok(Some((head, meta)))
     }
 

@@ -42,7 +42,7 @@ impl Facts {
         argument(&self.args, name)
     }
 
-    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+    pub(super) fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         let head = &self.head;
         let lines = head.fields.iter().filter(|field| field.id == HeaderId::Cookie);
         lines.map(|field| field.value.of(&head.bytes)).find_map(|line| cookie(line, name))

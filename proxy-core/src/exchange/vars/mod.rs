@@ -10,8 +10,11 @@
 //! - [`tls`]: the client's TLS;
 //! - [`path`]: the file that a URI stands for;
 //! - [`vetting`]: `geo`, `split_clients`, and what judges a request;
+//! - [`browser`]: how old the client's browser is;
+//! - [`user_id`]: the cookie that tells clients apart;
 //! - [`map`]: values that are looked up by other values.
 
+mod browser;
 mod connection;
 mod fields;
 mod map;
@@ -20,11 +23,13 @@ mod request;
 mod script;
 mod tls;
 mod upstream;
+mod user_id;
 mod vetting;
 
 use alloc::vec::Vec;
 
 pub(crate) use request::size;
+pub(crate) use user_id::UidCookie;
 
 use super::Facts;
 use super::facts::Nested;
@@ -94,6 +99,11 @@ impl Facts {
             Variable::InvalidReferer => self.invalid_referer(env, out),
             Variable::SecureLink => self.secure_link(env, out),
             Variable::SecureLinkExpires => self.secure_link_expires(env, out),
+            Variable::ModernBrowser => self.browser_value(true, env, out),
+            Variable::AncientBrowser => self.browser_value(false, env, out),
+            Variable::Msie => always(if self.is_msie() { b"1" } else { b"" }, out),
+            Variable::UidGot => self.uid_got(env, out),
+            Variable::UidSet => self.uid_set(env, out),
             Variable::FastcgiScriptName => self.script_name(env, out),
             Variable::FastcgiPathInfo => self.path_info(env, out),
             Variable::DocumentRoot | Variable::RealpathRoot => self.write_root(env, out),

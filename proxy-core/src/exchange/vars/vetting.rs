@@ -79,7 +79,7 @@ impl Facts {
         always(part.map(|(_, value)| &**value).unwrap_or_default(), out)
     }
 
-    fn vetting<'a>(&self, env: &Env<'a>) -> Option<&'a Vetting> {
+    pub(super) fn vetting<'a>(&self, env: &Env<'a>) -> Option<&'a Vetting> {
         env.config.location(self.location)?.vetting.as_deref()
     }
 

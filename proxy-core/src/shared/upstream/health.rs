@@ -143,6 +143,14 @@ impl GroupState {
         })
     }
 
+    /// Counts checks anew; verdicts stay.
+    pub(super) fn reset_checks(&self) {
+        let mut checks = self.checks.lock();
+        for record in checks.values_mut().flat_map(|known| known.servers.values_mut()) {
+            record.totals = CheckTotals { last_passed: record.totals.last_passed, ..CheckTotals::default() };
+        }
+    }
+
     /// How a server begins: with a mandatory check it has to pass first.
     pub(super) fn first_health(&self) -> Health {
         if self.must_pass.load(Ordering::Relaxed) { Health::Checking } else { Health::Healthy }

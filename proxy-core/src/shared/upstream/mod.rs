@@ -14,6 +14,7 @@
 //! - [`members`]: the list of servers, and how it changes.
 //! - [`found`]: the part of the list that names stand for.
 //! - [`server`]: one server's state.
+//! - [`tally`]: what the control API tells of its replies.
 //! - [`health`]: what active checks found out, and who does them.
 //! - [`budget`]: how many retries a group may have under way.
 //!
@@ -25,6 +26,7 @@ pub mod health;
 pub mod members;
 mod ring;
 pub mod server;
+pub mod tally;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -101,6 +103,8 @@ pub struct GroupState {
     pub budget: RetryBudget,
     /// Requests that wait for a server with room, of all workers.
     pub queued: AtomicU32,
+    /// Requests that found the queue full.
+    pub overflows: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -130,6 +134,7 @@ impl GroupState {
             must_pass: AtomicBool::new(false),
             budget: RetryBudget::default(),
             queued: AtomicU32::new(0),
+            overflows: AtomicU64::new(0),
         };
         let servers = config.servers.iter().map(|server| group.member(server.clone(), Source::Config));
         let list = servers.collect();
@@ -154,6 +159,13 @@ impl GroupState {
     #[must_use]
     pub fn members(&self) -> Arc<Members> {
         Arc::clone(&self.members.read())
+    }
+
+    /// Counts everything anew that the control API tells.
+    pub fn reset_totals(&self) {
+        self.members().servers.iter().for_each(|member| member.state.reset_totals());
+        self.overflows.store(0, Ordering::Relaxed);
+        self.reset_checks();
     }
 
     /// Says that somebody's fitness has changed.

@@ -3,8 +3,12 @@
 //! Everything is an atomic of its own. Where two of them could disagree for a moment (a failure counted here, a success
 //! there) the outcome is one of the two orders in which nginx's lock would have let them happen.
 
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use spin::Once;
+
+use super::tally::{Ended, Tally};
 use crate::config::UpstreamServer;
 use crate::time::{Instant, Millis};
 
@@ -59,6 +63,10 @@ pub struct ServerState {
     inflight: AtomicU32,
     /// When they began, added up, in microseconds; wraps around.
     inflight_since_us: AtomicU64,
+    /// How often `max_fails` has put it out.
+    outages: AtomicU64,
+    /// Its replies, once the control API asks for them.
+    tally: Once<Box<Tally>>,
 }
 
 /// The share of a new value in an average: one part in this many.
@@ -85,6 +93,8 @@ impl ServerState {
             asked_us: AtomicU64::new(0),
             inflight: AtomicU32::new(0),
             inflight_since_us: AtomicU64::new(0),
+            outages: AtomicU64::new(0),
+            tally: Once::new(),
         }
     }
 
@@ -116,6 +126,38 @@ impl ServerState {
     #[must_use]
     pub fn fails_total(&self) -> u64 {
         self.fails_total.load(Ordering::Relaxed)
+    }
+
+    /// How often `max_fails` failures have put it out.
+    #[must_use]
+    pub fn outages(&self) -> u64 {
+        self.outages.load(Ordering::Relaxed)
+    }
+
+    /// It is out from now on.
+    pub(crate) fn note_outage(&self) {
+        self.outages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a try that has ended.
+    pub(crate) fn count(&self, ended: Ended) {
+        self.tally.call_once(Box::default).add(ended);
+    }
+
+    /// Its replies, if any were counted.
+    #[must_use]
+    pub fn tally(&self) -> Option<&Tally> {
+        self.tally.get().map(|tally| &**tally)
+    }
+
+    /// Counts requests, failures and replies anew. What is known of its health stays.
+    pub fn reset_totals(&self) {
+        for count in [&self.requests, &self.fails_total, &self.outages] {
+            count.store(0, Ordering::Relaxed);
+        }
+        if let Some(tally) = self.tally.get() {
+            tally.reset();
+        }
     }
 
     /// The average time to the head, in microseconds; 0 where nothing is known.

@@ -98,7 +98,8 @@ fn walk(
 
 /// Compares loads for weights.
 fn is_less(one: (u64, u64), other: (u64, u64)) -> bool {
-    u128::from(one.0) * u128::from(other.1) < u128::from(other.0) * u128::from(one.1)
+    // Products of 64 bits by 64 cannot overflow: to check them would cost more than to compare.
+    u128::from(one.0).wrapping_mul(u128::from(other.1)) < u128::from(other.0).wrapping_mul(u128::from(one.1))
 }
 
 impl Tournament {
@@ -168,26 +169,34 @@ impl Tournament {
                 *leaf = u32::try_from(rank).unwrap_or(u32::MAX);
             }
         }
-        (1..leaves).rev().for_each(|node| self.play(node));
+        for node in (1..leaves).rev() {
+            self.play(node);
+        }
         self.valid = true;
     }
 
-    /// Plays the matches of one server again, from its leaf to the root.
+    /// Plays the matches of one server again, from its leaf towards the root: up to the first that is won as before, and
+    /// not by this server.
     fn replay(&mut self, rank: usize) {
         let mut node = (self.winners.len() / 2 + rank) / 2;
         while node > 0 {
-            self.play(node);
+            let before = self.winners.get(node).copied();
+            let winner = self.play(node);
+            if Some(winner) == before && winner as usize != rank {
+                return;
+            }
             node /= 2;
         }
     }
 
-    fn play(&mut self, node: usize) {
+    fn play(&mut self, node: usize) -> u32 {
         let side = |n: usize| self.winners.get(n).copied().unwrap_or(u32::MAX);
         let (one, other) = (side(2 * node), side(2 * node + 1));
         let winner = if self.beats(other, one) { other } else { one };
         if let Some(slot) = self.winners.get_mut(node) {
             *slot = winner;
         }
+        winner
     }
 
     fn beats(&self, one: u32, other: u32) -> bool {

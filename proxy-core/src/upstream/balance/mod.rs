@@ -37,6 +37,8 @@ pub(crate) struct Tier {
     pub(crate) warming: bool,
     /// The weights added up, for each server with all before it.
     sums: Vec<u64>,
+    /// The rank at each point of the weights laid end to end, where these are not too many to be laid out.
+    laid_out: Vec<u32>,
     /// The places of each name on the ring.
     namesakes: Vec<Vec<usize>>,
 }
@@ -56,11 +58,17 @@ impl Tier {
             }
         }
         self.sums.clear();
+        self.laid_out.clear();
         self.namesakes.clear();
         let mut sum = 0_u64;
         for server in self.order.iter().filter_map(|place| servers.get(*place)) {
             sum += u64::from(server.config.weight);
             self.sums.push(sum);
+        }
+        if sum <= LAID_OUT_MAX {
+            for (rank, sum) in (0_u32..).zip(&self.sums) {
+                self.laid_out.resize(usize::try_from(*sum).unwrap_or(0), rank);
+            }
         }
         if balance == Balance::HashConsistent {
             let ring = members.ring();
@@ -82,9 +90,16 @@ impl Tier {
     /// The server at this point of the weights laid end to end, again and again.
     fn at_weight(&self, point: u64) -> Option<usize> {
         let point = point % self.total_weight()?;
-        self.order.get(self.sums.partition_point(|sum| *sum <= point)).copied()
+        let rank = match self.laid_out.get(usize::try_from(point).ok()?) {
+            Some(rank) => *rank as usize,
+            None => self.sums.partition_point(|sum| *sum <= point),
+        };
+        self.order.get(rank).copied()
     }
 }
+
+/// Weights are laid out up to so many points, 4 bytes each: a thousand servers of weight 64.
+const LAID_OUT_MAX: u64 = 1 << 16;
 
 /// Chooses among the servers of a tier.
 pub(crate) fn choose(

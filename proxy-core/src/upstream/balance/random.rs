@@ -28,7 +28,8 @@ pub(crate) fn choose(
         }
         let Some(two) = two else { return Some(place) };
         match first.and_then(|n| servers.get(n).map(|server| (n, server))) {
-            Some((n, other)) => return Some(if is_better(two, server, other, now) { place } else { n }),
+            // nginx asks the second one unless it has more to do.
+            Some((n, other)) => return Some(if is_better(two, other, server, now) { n } else { place }),
             None => first = Some(place),
         }
     }

@@ -13,6 +13,8 @@ pub(super) enum Test {
     /// Whether it takes connections.
     Connect,
     Status,
+    /// What the gRPC health service says.
+    Grpc,
     Header,
     Body,
     Require,
@@ -24,6 +26,7 @@ impl fmt::Display for Test {
         f.write_str(match self {
             Self::Connect => "connecting to upstream",
             Self::Status => "checking status code",
+            Self::Grpc => "checking gRPC status",
             Self::Header => "checking header",
             Self::Body => "checking body",
             Self::Require => "checking require",
@@ -35,7 +38,7 @@ impl fmt::Display for Test {
 pub(super) fn conditions(check: &HealthCheck) -> Option<&Match> {
     match &check.kind {
         CheckKind::Http { conditions, .. } => conditions.as_deref(),
-        CheckKind::Tcp => None,
+        CheckKind::Tcp | CheckKind::Grpc { .. } => None,
     }
 }
 

@@ -8,10 +8,12 @@
 //! ```
 //! - [`probe`]: one check of one server;
 //! - [`secure`]: TLS on its connection;
+//! - [`grpc`]: the call that a gRPC server is asked with;
 //! - [`judge`]: what it thinks of the reply.
 //!
 //! Reference: nginx's ngx_http_upstream_hc_module (documentation).
 
+mod grpc;
 mod judge;
 pub(crate) mod probe;
 mod secure;

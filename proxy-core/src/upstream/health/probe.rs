@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::grpc::Call;
 use super::judge::{self, Test};
 use crate::access::proxy_header;
 use crate::buf::Chunk;
@@ -27,6 +28,7 @@ use crate::exchange::proxy::request::write_set_headers;
 use crate::exchange::{ConnFacts, Facts, Try};
 use crate::h1::body::{BodyDecoder, Decoded};
 use crate::h1::{Parsed, ResponseLimits, encode, parse_response};
+use crate::h2::encode::Scheme;
 use crate::http::framing::response_framing;
 use crate::http::{HeaderId, Method, ResponseHead, Status};
 use crate::shared::upstream::{GroupState, Member};
@@ -59,6 +61,8 @@ pub(crate) struct Probe {
     /// The last test that was passed.
     passed: Test,
     body: Vec<u8>,
+    /// The calls on this connection, where it is gRPC's.
+    call: Option<Box<Call>>,
 }
 
 /// How far a check is.
@@ -117,6 +121,7 @@ impl Probe {
             keep_alive: false,
             passed: Test::Connect,
             body: Vec::new(),
+            call: matches!(check.kind, CheckKind::Grpc { .. }).then(|| Box::new(Call::new())),
         });
         let options = probe.connect_options(ctx);
         ctx.commands.push_back(Command::Connect { conn: id, address, options });
@@ -145,7 +150,7 @@ impl Probe {
             }
             Completion::Connect { result: Ok(_), .. } => match self.check.kind {
                 CheckKind::Tcp => return Some(Finding::Passed(Test::Connect)),
-                CheckKind::Http { .. } => {
+                CheckKind::Http { .. } | CheckKind::Grpc { .. } => {
                     if let Some(version) = self.check.proxy.proxy_protocol {
                         self.link.queue(Chunk::from_vec(proxy_header::write(version, None)));
                         self.link.flush(ctx);
@@ -226,7 +231,10 @@ impl Probe {
         let finding = match self.phase {
             Phase::Connecting => None,
             Phase::Handshaking => return self.shake_hands(ctx),
-            Phase::Head => self.read_head(ctx).unwrap_or_else(|error| Some(Finding::Broken(error))),
+            Phase::Head => {
+                let read = if self.call.is_some() { self.read_call(ctx) } else { self.read_head(ctx) };
+                read.unwrap_or_else(|error| Some(Finding::Broken(error)))
+            }
             Phase::Body => None,
             Phase::Kept => return self.overhear(ctx),
         };
@@ -242,7 +250,10 @@ impl Probe {
 
     /// Whatever comes on a connection that waits means that it has ended, unless it is TLS's own business.
     fn overhear(&mut self, ctx: &mut Context) -> Option<Finding> {
-        if self.link.has_input() || self.link.ended_early().is_some() {
+        // HTTP/2 has business of its own while it waits.
+        let minded = self.call.as_mut().map_or(Ok(true), |call| call.read(self.link.inbox()));
+        let over = minded.is_err() || !self.send_of_call(ctx);
+        if over || self.link.has_input() || self.link.ended_early().is_some() {
             return Some(Finding::Lapsed);
         }
         self.link.want_recv(Room::Small, ctx);
@@ -284,6 +295,30 @@ impl Probe {
             }
         }
         Err(UpstreamError::InvalidFraming)
+    }
+
+    /// Sends what HTTP/2 has to say. Returns whether the connection may carry another call.
+    fn send_of_call(&mut self, ctx: &mut Context) -> bool {
+        let Some(call) = &mut self.call else { return true };
+        if let Some(out) = call.take_output() {
+            self.link.queue(out);
+            self.link.flush(ctx);
+        }
+        call.may_go_on()
+    }
+
+    fn read_call(&mut self, ctx: &mut Context) -> Result<Option<Finding>, UpstreamError> {
+        let Some(call) = &mut self.call else { return Ok(None) };
+        let ended = call.read(self.link.inbox())?;
+        self.keep_alive = self.send_of_call(ctx);
+        let (Some(call), CheckKind::Grpc { status, .. }) = (&self.call, &self.check.kind) else {
+            return Ok(None);
+        };
+        if !ended {
+            return self.look_for_end();
+        }
+        let is_well = call.is_well(*status);
+        Ok(Some(if is_well { Finding::Passed(Test::Grpc) } else { Finding::Failed(Test::Grpc) }))
     }
 
     fn look_for_end(&self) -> Result<Option<Finding>, UpstreamError> {
@@ -357,9 +392,23 @@ impl Probe {
         self.send_request(ctx);
     }
 
+    /// Calls the health service, with the location's `grpc_set_header`.
+    fn send_call(&mut self, ctx: &mut Context) {
+        let CheckKind::Grpc { service, .. } = &self.check.kind else { return };
+        let Some(call) = &mut self.call else { return };
+        let proxy = &self.check.proxy;
+        let scheme = if self.link.is_tls() { Scheme::Https } else { Scheme::Http };
+        let mut lines = Vec::new();
+        write_set_headers(&proxy.set_headers, &self.facts, &ctx.env(&self.generation), &mut lines);
+        call.begin(scheme, proxy.proxy_host.as_ref(), &lines, service);
+        self.phase = Phase::Head;
+        self.send_of_call(ctx);
+        self.wait(ctx);
+    }
+
     /// The location's `proxy_set_header` with the variables as far as they have values; a Host in any case.
     fn send_request(&mut self, ctx: &mut Context) {
-        let CheckKind::Http { uri, .. } = &self.check.kind else { return };
+        let CheckKind::Http { uri, .. } = &self.check.kind else { return self.send_call(ctx) };
         let proxy = &self.check.proxy;
         let mut out = core::mem::take(&mut ctx.scratch);
         out.extend_from_slice(b"GET ");

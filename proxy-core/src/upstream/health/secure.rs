@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 
 use super::probe::{Finding, Phase, Probe};
 use crate::command::{IoError, Room};
+use crate::config::CheckKind;
 use crate::conn::link::Ended;
 use crate::error::UpstreamError;
 use crate::exchange::context::Context;
@@ -17,8 +18,9 @@ impl Probe {
     /// The connection stands: begins the handshake, if there is to be one.
     pub(super) fn begin_handshake(&mut self, ctx: &mut Context) -> bool {
         let proxy = Arc::clone(&self.check.proxy);
-        // A check is HTTP/1.1, also where requests are HTTP/2.
-        let tls = proxy.upgrade_tls.as_ref().or(proxy.tls.as_ref());
+        // A check is HTTP/1.1, also where requests are HTTP/2; one by gRPC is HTTP/2.
+        let is_grpc = matches!(self.check.kind, CheckKind::Grpc { .. });
+        let tls = proxy.upgrade_tls.as_ref().filter(|_| !is_grpc).or(proxy.tls.as_ref());
         let Some(tls) = tls else { return false };
         let env = ctx.env(&self.generation);
         let identity = tls.identity_for(&proxy, None, &self.facts, &env);

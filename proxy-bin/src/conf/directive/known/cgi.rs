@@ -1,12 +1,10 @@
-//! FastCGI, uwsgi and SCGI directives that nginx knows and ringgate does not implement: caches, stored replies, TLS.
+//! FastCGI, uwsgi and SCGI directives that nginx knows and ringgate does not implement: caches, TLS.
 
 use super::super::{Arity as A, Contexts as C, Entry};
-use super::{off_only, tunes};
+use super::tunes;
 
 /// The table.
 pub(super) const ENTRIES: &[Entry] = &[
-    off_only("fastcgi_store", C::HSL, A::ONE),
-    tunes("fastcgi_store_access", C::HSL, A::ONE_TO_THREE),
     tunes("fastcgi_send_lowat", C::HSL, A::ONE),
     tunes("fastcgi_cache_key", C::HSL, A::ONE),
     tunes("fastcgi_cache_path", C::HTTP, A::MORE2),
@@ -22,8 +20,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("fastcgi_cache_lock_age", C::HSL, A::ONE),
     tunes("fastcgi_cache_revalidate", C::HSL, A::FLAG),
     tunes("fastcgi_cache_background_update", C::HSL, A::FLAG),
-    off_only("uwsgi_store", C::HSL, A::ONE),
-    tunes("uwsgi_store_access", C::HSL, A::ONE_TO_THREE),
     tunes("uwsgi_cache_key", C::HSL, A::ONE),
     tunes("uwsgi_cache_path", C::HTTP, A::MORE2),
     tunes("uwsgi_cache_bypass", C::HSL, A::MORE1),
@@ -51,8 +47,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     tunes("uwsgi_ssl_certificate_key", C::HSL, A::ONE),
     tunes("uwsgi_ssl_password_file", C::HSL, A::ONE),
     tunes("uwsgi_ssl_conf_command", C::HSL, A::TWO),
-    off_only("scgi_store", C::HSL, A::ONE),
-    tunes("scgi_store_access", C::HSL, A::ONE_TO_THREE),
     tunes("scgi_cache_key", C::HSL, A::ONE),
     tunes("scgi_cache_path", C::HTTP, A::MORE2),
     tunes("scgi_cache_bypass", C::HSL, A::MORE1),
