@@ -122,6 +122,9 @@ impl Signal {
 /// The words to print after `nginx: `.
 pub fn parse(args: &[OsString]) -> Result<Action, String> {
     match args.first() {
+        // Not nginx's, but the first thing that people try.
+        Some(first) if first == "--help" => Ok(Action::Help),
+        Some(first) if first == "--version" => Ok(Action::Version(Version::default())),
         Some(first) if first.as_bytes().first().is_some_and(|byte| *byte != b'-') => {
             subcommand(first, args.get(1..).unwrap_or_default())
         }
@@ -382,6 +385,7 @@ mod tests {
         assert_eq!(read(&["lint", "-c", "a.conf", "--json"]), Ok(lint));
         assert_eq!(read(&["help"]), Ok(Action::Help));
         assert_eq!(read(&["demo", "--help"]), Ok(Action::Help));
+        assert_eq!(read(&["--help"]), Ok(Action::Help));
     }
 
     #[test]
@@ -390,7 +394,6 @@ mod tests {
             (&["-x"], "invalid option: \"x\""),
             (&["-tz"], "invalid option: \"z\""),
             (&["-t", "foo"], "invalid option: \"foo\""),
-            (&["--help"], "invalid option: \"-\""),
             (&["-c"], "option \"-c\" requires file name"),
             (&["-e"], "option \"-e\" requires file name"),
             (&["-p"], "option \"-p\" requires directory name"),

@@ -1,51 +1,86 @@
 //! What `-v`, `-V`, `-h` and `ringgate help` print.
 //!
-//! certbot and others read `-V` to learn what a server can do, so [`CONFIGURE`] holds what is true of this build and
-//! nothing else: one entry per module of nginx that is optional there and works here, and one per default module of
-//! nginx that does not work here yet.
+//! certbot and others read `-V` to learn what a server can do. So its list of modules is made from the table of
+//! directives: an optional module of nginx is there if its directive works, a default one is named if it does not.
 
 use std::fmt::Write as _;
 
 use crate::cli::Version;
+use crate::conf::directive::{Support, lookup};
 use crate::paths;
 
 /// The version of nginx whose behaviour we follow.
 pub const NGINX: &str = "1.31.5";
 
-/// The module switches of this build.
-const CONFIGURE: &[&str] = &[
-    "--with-http_stub_status_module",
-    "--with-threads",
-    "--without-http_access_module",
-    "--without-http_auth_basic_module",
-    "--without-http_autoindex_module",
-    "--without-http_browser_module",
-    "--without-http_charset_module",
-    "--without-http_empty_gif_module",
-    "--without-http_fastcgi_module",
-    "--without-http_geo_module",
-    "--without-http_grpc_module",
-    "--without-http_gzip_module",
-    "--without-http_limit_conn_module",
-    "--without-http_limit_req_module",
-    "--without-http_memcached_module",
-    "--without-http_mirror_module",
-    "--without-http_referer_module",
-    "--without-http_scgi_module",
-    "--without-http_split_clients_module",
-    "--without-http_ssi_module",
-    "--without-http_tunnel_module",
-    "--without-http_upstream_hash_module",
-    "--without-http_upstream_ip_hash_module",
-    "--without-http_upstream_least_conn_module",
-    "--without-http_upstream_least_time_module",
-    "--without-http_upstream_random_module",
-    "--without-http_upstream_sticky_module",
-    "--without-http_upstream_zone_module",
-    "--without-http_userid_module",
-    "--without-http_uwsgi_module",
-    "--without-http-cache",
+/// nginx's optional modules, each with a directive that only it has.
+const OPTIONAL: &[(&str, &str)] = &[
+    ("http_addition_module", "add_before_body"),
+    ("http_auth_request_module", "auth_request"),
+    ("http_dav_module", "dav_methods"),
+    ("http_flv_module", "flv"),
+    ("http_geoip_module", "geoip_country"),
+    ("http_gunzip_module", "gunzip"),
+    ("http_gzip_static_module", "gzip_static"),
+    ("http_image_filter_module", "image_filter"),
+    ("http_mp4_module", "mp4"),
+    ("http_perl_module", "perl"),
+    ("http_random_index_module", "random_index"),
+    ("http_realip_module", "set_real_ip_from"),
+    ("http_secure_link_module", "secure_link"),
+    ("http_slice_module", "slice"),
+    ("http_ssl_module", "ssl_reject_handshake"),
+    ("http_stub_status_module", "stub_status"),
+    ("http_sub_module", "sub_filter"),
+    ("http_v2_module", "http2"),
+    ("http_v3_module", "http3"),
+    ("http_xslt_module", "xslt_stylesheet"),
 ];
+
+/// The modules that nginx is built with unless told otherwise.
+const DEFAULT: &[(&str, &str)] = &[
+    ("http-cache", "proxy_cache"),
+    ("http_access_module", "satisfy"),
+    ("http_auth_basic_module", "auth_basic"),
+    ("http_autoindex_module", "autoindex"),
+    ("http_browser_module", "ancient_browser"),
+    ("http_charset_module", "override_charset"),
+    ("http_empty_gif_module", "empty_gif"),
+    ("http_fastcgi_module", "fastcgi_pass"),
+    ("http_geo_module", "geo"),
+    ("http_grpc_module", "grpc_pass"),
+    ("http_gzip_module", "gzip"),
+    ("http_limit_conn_module", "limit_conn"),
+    ("http_limit_req_module", "limit_req"),
+    ("http_map_module", "map"),
+    ("http_memcached_module", "memcached_pass"),
+    ("http_mirror_module", "mirror"),
+    ("http_proxy_module", "proxy_pass"),
+    ("http_referer_module", "valid_referers"),
+    ("http_rewrite_module", "rewrite"),
+    ("http_scgi_module", "scgi_pass"),
+    ("http_split_clients_module", "split_clients"),
+    ("http_ssi_module", "ssi"),
+    ("http_tunnel_module", "tunnel_pass"),
+    ("http_upstream_hash_module", "hash"),
+    ("http_upstream_ip_hash_module", "ip_hash"),
+    ("http_upstream_keepalive_module", "keepalive"),
+    ("http_upstream_least_conn_module", "least_conn"),
+    ("http_upstream_least_time_module", "least_time"),
+    ("http_upstream_random_module", "random"),
+    ("http_upstream_sticky_module", "sticky"),
+    ("http_upstream_zone_module", "zone"),
+    ("http_userid_module", "userid"),
+    ("http_uwsgi_module", "uwsgi_pass"),
+];
+
+/// The module switches of this build.
+fn switches() -> String {
+    let works = |name: &str| lookup(name).iter().any(|entry| entry.support == Support::Works);
+    let there = OPTIONAL.iter().filter(|(_, name)| works(name)).map(|(module, _)| format!("--with-{module}"));
+    let lacking =
+        DEFAULT.iter().filter(|(_, name)| !works(name)).map(|(module, _)| format!("--without-{module}"));
+    there.chain(["--with-threads".to_owned()]).chain(lacking).collect::<Vec<_>>().join(" ")
+}
 
 /// The whole answer to `-v`, `-V` or `-h`.
 #[must_use]
@@ -56,8 +91,8 @@ pub fn text(version: Version) -> String {
         let _ = write!(out, "{}", usage());
     }
     if version.configure {
-        let _ = writeln!(out, "built without a TLS library: \"listen ... ssl\" is not supported yet");
-        let _ = writeln!(out, "configure arguments: {} {}", places(), CONFIGURE.join(" "));
+        out.push_str("built with rustls 0.23 and AWS-LC\nTLS SNI support enabled\n");
+        let _ = writeln!(out, "configure arguments: {} {}", places(), switches());
     }
     out
 }
@@ -151,14 +186,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_claimed_that_is_not_built() {
-        let out = text(Version { configure: true, help: true });
-        for absent in ["TLS SNI support enabled", "--with-http_ssl_module", "=dynamic"] {
-            assert!(!out.contains(absent), "{absent}");
+    fn the_modules_are_those_that_work() {
+        for (_, name) in OPTIONAL.iter().chain(DEFAULT) {
+            assert!(!lookup(name).is_empty(), "{name} is no directive");
         }
-        let mut sorted = CONFIGURE.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        assert_eq!(sorted.len(), CONFIGURE.len());
+        let out = text(Version { configure: true, help: true });
+        for present in [" --with-http_ssl_module ", " --with-http_v2_module ", "TLS SNI support enabled"] {
+            assert!(out.contains(present), "{present}: {out}");
+        }
+        for absent in ["=dynamic", "--with-http_v3_module", "--without-http_proxy_module"] {
+            assert!(!out.contains(absent), "{absent}: {out}");
+        }
     }
 }

@@ -231,10 +231,7 @@ impl Worker {
         let Some(Conn::Working { client }) = self.ctx.conns.get(id.0) else { return };
         let mut completion = Some(completion);
         self.with_exchange(*client, &mut |exchange, link, ctx| {
-            if let Some(completion) = completion.take() {
-                exchange.handle_upstream(id, completion, link, ctx);
-            }
-            true
+            completion.take().is_none_or(|completion| exchange.handle_upstream(id, completion, link, ctx))
         });
     }
 

@@ -1,10 +1,11 @@
 //! Names that are looked up at run time, at name servers of the test's own.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, UdpSocket};
 
 use crate::harness::dns::{Mood, NameServer};
 use crate::harness::proxy::Proxy;
-use crate::harness::{Client, Nginx, Ringgate, Upstream, eventually};
+use crate::harness::{Client, DEADLINE, Nginx, Ringgate, Upstream, eventually};
 
 /// A site that passes `/NAME/PORT` on to that name and port.
 fn conf(resolver: &str) -> String {
@@ -256,4 +257,36 @@ fn a_name_that_is_not_found_at_start_ends_only_its_own_location() {
         !tested.status.success() && told.contains("host not found in upstream \"nosuch.invalid\""),
         "{told}"
     );
+}
+
+/// A name leads elsewhere: idle connections to where it led before are closed, though nobody asks any more.
+#[test]
+fn a_changed_name_drains_the_connections_to_its_old_servers() {
+    let dns = NameServer::start();
+    dns.set_ttl(1);
+    let old = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = old.local_addr().unwrap().port();
+    let new = Upstream::saying_at(&format!("127.0.0.2:{port}"), "new");
+    dns.set("app.test", &["127.0.0.1"]);
+    let text = format!(
+        "worker_processes 2; events {{}} error_log @DIR@/error.log notice; http {{ access_log off; \
+         resolver 127.0.0.1:{} ipv6=off; upstream app {{ server app.test:{port} resolve; }} \
+         server {{ listen 127.0.0.1:@PORT0@; location / {{ proxy_pass http://app; }} }} }}",
+        dns.port
+    );
+    let proxy = Ringgate::start(&text);
+    proxy.wait_for("error.log", &format!("app.test is 127.0.0.1:{port} now"), 1);
+    let mut client = Client::connect(proxy.port(0));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (mut upstream, _) = old.accept().unwrap();
+    upstream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut head = [0; 4096];
+    assert!(upstream.read(&mut head).unwrap() > 0);
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").unwrap();
+    assert_eq!(client.reply("GET").text(), "old");
+    dns.set("app.test", &["127.0.0.2"]);
+    // Long before keepalive_timeout: no request sees to it.
+    assert_eq!(upstream.read(&mut head).unwrap(), 0);
+    assert_eq!(Client::fetch(proxy.port(0), "/").text(), "new");
+    assert_eq!(new.received().len(), 1);
 }

@@ -95,7 +95,8 @@ impl Clock {
     /// Goes to the next event, if it is a completion, or nothing that the core hears of, and comes before `deadline`.
     pub(crate) fn pop_completion(&mut self, deadline: Option<Instant>) -> Option<Event> {
         let Reverse((at_us, sequence)) = self.heap.peek()?;
-        let is_input = matches!(self.events.get(sequence)?, Event::Arrive(_) | Event::Shutdown);
+        let is_input =
+            matches!(self.events.get(sequence)?, Event::Arrive(_) | Event::Shutdown | Event::Reload(_));
         let is_late = deadline.is_some_and(|deadline| *at_us >= Self::at_us(deadline));
         if is_input || is_late { None } else { self.pop() }
     }

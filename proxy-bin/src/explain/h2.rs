@@ -3,7 +3,7 @@
 use proxy_core::h2::decode::Decoder;
 use proxy_core::h2::encode::Encoder;
 use proxy_core::h2::frame::{FrameHead, HEAD_BYTES, Kind, PREFACE, flag, headers_fragment};
-use proxy_core::http::Status;
+use proxy_core::http::{HeaderId, Status};
 
 /// The first request in what came on a new connection, as HTTP/1 would have it, and its stream. Nothing if that is not
 /// HTTP/2.
@@ -42,7 +42,9 @@ fn text_of(block: &[u8]) -> Option<Vec<u8>> {
 /// An answer with nothing but this status.
 pub(super) fn reply(stream: u32, status: u16) -> Vec<u8> {
     let mut block = Vec::new();
-    Encoder::default().status(Status(status), &mut block);
+    let mut encoder = Encoder::default();
+    encoder.status(Status(status), &mut block);
+    encoder.field(HeaderId::ContentLength, b"content-length", b"0", &mut block);
     let mut out = Vec::new();
     FrameHead { len: 0, kind: Kind::Settings, flags: 0, stream: 0 }.write(&mut out);
     let flags = flag::END_HEADERS | flag::END_STREAM;

@@ -12,6 +12,45 @@ use crate::conf::tree::Directive;
 /// How much of a body is shown, in bytes.
 const BODY_BYTES_MAX: usize = 2048;
 
+/// What hands requests on, and what sets their fields or parameters.
+const PASSES: [(&str, &str); 5] = [
+    ("grpc_pass", "grpc_set_header"),
+    ("proxy_pass", "proxy_set_header"),
+    ("fastcgi_pass", "fastcgi_param"),
+    ("scgi_pass", "scgi_param"),
+    ("uwsgi_pass", "uwsgi_param"),
+];
+
+/// What would be done about TLS on the way to an upstream; nothing where the URL is not written with its scheme.
+pub(super) fn tls(scope: &Scope<'_>, places: &Places<'_>) -> Option<Entry> {
+    const FAMILIES: [(&str, &str, [&str; 3]); 2] = [
+        ("proxy_pass", "https://", ["proxy_ssl_verify", "proxy_ssl_server_name", "proxy_ssl_name"]),
+        ("grpc_pass", "grpcs://", ["grpc_ssl_verify", "grpc_ssl_server_name", "grpc_ssl_name"]),
+    ];
+    FAMILIES.iter().find_map(|(pass, scheme, [verify, sends, name])| {
+        let item = set_by(Some(scope), pass)?;
+        let url = item.args.first()?.text();
+        let host = url.strip_prefix(scheme)?.split('/').next()?;
+        let is_on =
+            |name| scope.value(name).and_then(|item| item.args.first()).is_some_and(|arg| arg.is("on"));
+        let named = scope.value(name).and_then(|item| item.args.first()).map(|arg| arg.text());
+        let name = named.as_deref().unwrap_or(host);
+        let sni =
+            if is_on(sends) { format!("the name {name} is sent") } else { "no name is sent".to_owned() };
+        let verified = is_on(verify);
+        let weighed = match verified {
+            true => format!("the certificate is verified for {name}"),
+            false => "the certificate is not verified".to_owned(),
+        };
+        let place = scope.value(verify).or_else(|| scope.value(sends)).unwrap_or(item);
+        Some(
+            Entry::new("tls", format!("{sni}, {weighed}"))
+                .at(Some(places.of(place)))
+                .with("verified", verified),
+        )
+    })
+}
+
 /// The request that an upstream gets.
 pub(super) fn request(
     address: &Address,
@@ -19,11 +58,10 @@ pub(super) fn request(
     scope: Option<&Scope<'_>>,
     places: &Places<'_>,
 ) -> Entry {
-    let grpc = set_by(scope, "grpc_pass");
-    let name = if grpc.is_some() { "grpc_set_header" } else { "proxy_set_header" };
-    let set = scope.map(|scope| scope.in_force(name)).unwrap_or_default();
+    let pass = PASSES.iter().find_map(|(pass, sets)| set_by(scope, pass).map(|item| (item, *sets)));
+    let set = scope.zip(pass).map(|(scope, (_, sets))| scope.in_force(sets)).unwrap_or_default();
     let entry = Entry::new("request", format!("to {address}"))
-        .at(grpc.or_else(|| set_by(scope, "proxy_pass")).map(|item| places.of(item)))
+        .at(pass.map(|(item, _)| places.of(item)))
         .with("address", address.to_string());
     with_bytes(entry, bytes, &set, true, places)
 }

@@ -4,11 +4,13 @@
 //! with its trace on ([`rig`]), without a socket. What it decides, asks for and sends is told in order ([`tell`]), each
 //! thing with its place in the text ([`places`]), for people or as JSON ([`story`]).
 //!
-//! What is played: upstreams are asked in HTTP/1.1 and in the clear, whatever they speak, and answer `200` (`--answer`) without a body, names that are looked up at run time have an
+//! What is played: upstreams speak what the configuration says they speak, but in the clear (that there would be TLS is
+//! told), and answer `200` (`--answer`) without a body, names that are looked up at run time have an
 //! address of nobody's, and no other request is under way, so that a limit never bites. Files are the machine's own,
 //! read with the rights of whoever asks.
 
 pub mod ask;
+mod cgi;
 mod client;
 mod dns;
 mod files;
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use proxy_core::config::{Config, Content, ProxyHttpVersion};
+use proxy_core::config::{Config, Content};
 use proxy_core::time::{Instant, Now};
 
 use crate::cli::Options;
@@ -89,16 +91,13 @@ pub fn explain(source: ConfSource, ask: &Ask, now: Now) -> Result<Story, Failure
     Ok(tell::tell(account, &config, &places))
 }
 
-/// Upstreams are played in the clear and in HTTP/1.1, and nobody checks their health meanwhile.
+/// Upstreams are played in the clear, and nobody checks their health meanwhile.
 fn clear(config: &mut Config) {
     config.upstreams.iter_mut().for_each(|upstream| upstream.checks.clear());
     for location in &mut config.locations {
         if let Content::Proxy(proxy) = &mut location.content {
             let proxy = Arc::make_mut(proxy);
             (proxy.tls, proxy.upgrade_tls) = (None, None);
-            if proxy.http_version == ProxyHttpVersion::Http2 {
-                proxy.http_version = ProxyHttpVersion::Http11;
-            }
         }
     }
 }

@@ -19,6 +19,7 @@ use proxy_core::trace::Step;
 use proxy_core::worker::{Pools, Worker};
 
 use super::ask::Request;
+use super::cgi::CgiRequest;
 use super::client::Client;
 use super::{dns, files};
 
@@ -227,6 +228,11 @@ impl Rig {
         if let Some((text, stream)) = super::h2::request(&bytes) {
             self.events.push(Event::Request { address: peer.address.clone(), bytes: text });
             return self.deliver(id, &super::h2::reply(stream, self.answer));
+        }
+        if let Some(request) = CgiRequest::parse(&bytes) {
+            let reply = request.reply(self.answer);
+            self.events.push(Event::Request { address: peer.address.clone(), bytes: request.text });
+            return self.deliver(id, &reply);
         }
         self.events.push(Event::Request { address: peer.address.clone(), bytes });
         let reply = format!("HTTP/1.1 {} Scripted\r\nContent-Length: 0\r\n\r\n", self.answer);

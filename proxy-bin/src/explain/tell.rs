@@ -7,7 +7,7 @@ use proxy_core::trace::{
     AccessCheck, AccessOutcome, Considered, LimitOutcome, Match, NamedBy, Outcome, Step,
 };
 
-use super::heads::{reply, request};
+use super::heads::{self, reply, request};
 use super::places::{Place, Places};
 use super::rig::{Account, Event, STAND_IN};
 use super::story::{Entry, Story};
@@ -77,6 +77,8 @@ impl<'a> Teller<'a> {
             Event::Connect { address, options } => self.connect(&address, &options),
             Event::Request { address, bytes } => {
                 let scope = self.scope();
+                let secured = scope.as_ref().and_then(|scope| heads::tls(scope, self.places));
+                self.entries.extend(secured);
                 let entry = request(&address, &bytes, scope.as_ref(), self.places);
                 self.push(entry);
             }
@@ -323,7 +325,16 @@ impl<'a> Teller<'a> {
     }
 
     fn content(&mut self, uri: &[u8]) {
-        const CONTENTS: [&str; 4] = ["proxy_pass", "stub_status", "empty_gif", "grpc_pass"];
+        const CONTENTS: [&str; 8] = [
+            "proxy_pass",
+            "grpc_pass",
+            "fastcgi_pass",
+            "scgi_pass",
+            "uwsgi_pass",
+            "stub_status",
+            "empty_gif",
+            "api",
+        ];
         let own = self.scope().and_then(|scope| {
             let items: Vec<&Directive> = CONTENTS.iter().flat_map(|name| scope.in_location(name)).collect();
             items.first().map(|item| self.places.of(item))

@@ -164,6 +164,12 @@ impl Group {
         core::mem::take(&mut self.stale)
     }
 
+    /// As [`take_stale`](Self::take_stale), of servers that have left since, too.
+    pub(crate) fn find_stale(&mut self, now: Instant) -> Vec<ConnId> {
+        self.refresh(now);
+        self.take_stale()
+    }
+
     /// Whether a connection to a server that has served so much and for so long may wait for more.
     pub(crate) fn may_keep(&self, place: usize, requests: u64, opened: Instant, now: Instant) -> bool {
         !self.retired

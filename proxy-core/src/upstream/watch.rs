@@ -19,6 +19,7 @@ use crate::config::UpstreamName;
 use crate::conn::name_server::{Alarm, Ring, SharedResolver};
 use crate::dns::{Failure, Found, Name, Resolved, Subject};
 use crate::exchange::context::{Conn, Context};
+use crate::exchange::proxy::attempt::close_idle;
 use crate::shared::upstream::GroupState;
 use crate::time::{Instant, Millis};
 use crate::timer::{Deadline, Reason};
@@ -138,7 +139,17 @@ fn look(ctx: &mut Context) {
             }
         }
     }
+    close_stale(ctx);
     set_alarm(ctx);
+}
+
+/// Closes this worker's idle connections to servers that have left, whoever found that out.
+pub(crate) fn close_stale(ctx: &mut Context) {
+    let generation = Rc::clone(&ctx.generation);
+    for group in &generation.groups {
+        let stale = group.borrow_mut().find_stale(ctx.now.instant);
+        stale.into_iter().for_each(|id| close_idle(id, ctx));
+    }
 }
 
 fn ask(place: usize, ctx: &mut Context) {
@@ -180,6 +191,7 @@ pub(crate) fn handle_resolved(id: ResolveId, outcome: impl FnOnce() -> Outcome, 
     let Some(place) = place else { return false };
     ctx.names.answered(id);
     learn(place, &outcome(), ctx);
+    close_stale(ctx);
     set_alarm(ctx);
     true
 }

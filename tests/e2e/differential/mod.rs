@@ -54,6 +54,7 @@ files! {
     files
     filters
     framing
+    grpc
     headers
     host
     limit_conn

@@ -77,6 +77,22 @@ pub struct Lowered {
     pub certificates: Vec<Watched>,
 }
 
+/// The top level and `events`.
+fn process_level(cx: &mut Context<'_>, tree: &[Checked<'_>], env: &Environment<'_>) -> ProcessLevel {
+    let mut top = ProcessLevel::default();
+    for item in tree {
+        apply::process(cx, item, &mut top);
+        if item.entry.name == "events" {
+            item.children.iter().for_each(|child| apply::process(cx, child, &mut top));
+        }
+    }
+    if top.error_logs.is_empty() {
+        let sink = main_error_log(env);
+        top.error_logs.push(cx.logs.error(sink, LogLevel::Error));
+    }
+    top
+}
+
 /// Lowers a checked tree. The result is only good if `diagnostics` holds no errors afterwards.
 pub fn lower(
     tree: &[Checked<'_>],
@@ -85,17 +101,7 @@ pub fn lower(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Lowered {
     let mut cx = Context::new(env, sources);
-    let mut top = ProcessLevel::default();
-    for item in tree {
-        apply::process(&mut cx, item, &mut top);
-        if item.entry.name == "events" {
-            item.children.iter().for_each(|child| apply::process(&mut cx, child, &mut top));
-        }
-    }
-    if top.error_logs.is_empty() {
-        let sink = main_error_log(env);
-        top.error_logs.push(cx.logs.error(sink, LogLevel::Error));
-    }
+    let top = process_level(&mut cx, tree, env);
     let blocks = || tree.iter().filter(|item| item.entry.name == "http");
     for block in blocks() {
         cx.variables.declare(block.directive);

@@ -42,6 +42,7 @@ use crate::exchange::{Exchange, Stage};
 use crate::http::{Method, Status};
 use crate::shared::Baseline;
 use crate::shared::upstream::GroupState;
+use crate::upstream::watch;
 use error::ApiError;
 
 /// The versions of the interface that are answered; what they differ in is not there.
@@ -107,6 +108,9 @@ impl Exchange {
         } else {
             route(&mut call, self, ctx)
         };
+        if changes {
+            watch::close_stale(ctx);
+        }
         let answer = answer.unwrap_or_else(|error| error.answer(self.facts.request_id));
         let has_body = answer.status != Status(204);
         let body = if has_body { serde_json::to_vec(&answer.body).unwrap_or_default() } else { Vec::new() };

@@ -102,15 +102,20 @@ pub(super) fn one(
     let missing =
         || ApiError::about(404, format!("server with ID \"{id}\" does not exist"), "UpstreamServerNotFound");
     let member = members.by_id(id).ok_or_else(missing)?;
-    let changes = matches!(call.method, Method::Patch | Method::Delete);
-    if changes && member.source == Source::Found {
-        let what = if call.method == Method::Patch { "address is immutable" } else { "not removable" };
-        let text = format!("server \"{id}\" {what}");
-        return Err(ApiError::about(400, text, "UpstreamServerImmutable"));
+    let immutable = |what: &str, code| ApiError::about(400, format!("server \"{id}\" {what}"), code);
+    let is_found = member.source == Source::Found;
+    if call.method == Method::Delete && is_found {
+        return Err(immutable("not removable", "UpstreamServerImmutable"));
     }
     let body = if call.method == Method::Patch {
         let fields = object(call.body)?;
         let mut server = member.config.clone();
+        if is_found && fields.contains_key("server") {
+            return Err(immutable("address is immutable", "UpstreamServerImmutable"));
+        }
+        if is_found && fields.contains_key("weight") && is_of_service(member, config) {
+            return Err(immutable("weight is immutable", "UpstreamServerWeightImmutable"));
+        }
         if let Some(address) = fields.get("server") {
             let new = address_of(address)?;
             (server.address, server.name) = (new.address, new.name);
@@ -127,6 +132,11 @@ pub(super) fn one(
         return call.read(|_| view(member));
     };
     Ok(Answer { status: Status::OK, body, location: None })
+}
+
+/// Whether its weight is that of a record of its service.
+fn is_of_service(member: &Member, config: &Upstream) -> bool {
+    config.names.iter().any(|name| name.server.line == member.config.line && name.service.is_some())
 }
 
 fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {

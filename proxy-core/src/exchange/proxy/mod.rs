@@ -297,15 +297,15 @@ impl Exchange {
         }
     }
 
-    /// Something happened to the upstream's connection.
+    /// Something happened to the upstream's connection. Returns whether the exchange is to be driven.
     pub(crate) fn handle_upstream(
         &mut self,
         id: ConnId,
         completion: Completion,
         link: &mut Link,
         ctx: &mut Context,
-    ) {
-        let Some(conn) = self.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return };
+    ) -> bool {
+        let Some(conn) = self.proxy.conn.as_mut().filter(|conn| conn.link.id == id) else { return true };
         match completion {
             Completion::Connect { result, .. } => match result {
                 Ok(_) => self.connected(link, ctx),
@@ -327,6 +327,9 @@ impl Exchange {
                 if let Some(attempt) = self.facts.tries.last_mut() {
                     attempt.bytes_sent += conn.link.sent_bytes() - before;
                 }
+                if self.only_waits(link, ctx) {
+                    return false;
+                }
             }
             Completion::OpenFile { .. }
             | Completion::ReadFile { .. }
@@ -340,6 +343,27 @@ impl Exchange {
         if self.proxy.phase == Phase::Handshaking {
             self.shake_hands(link, ctx);
         }
+        true
+    }
+
+    /// Whether all of the request is out and its reply, which was asked for, is all that is left to wait for: then only the
+    /// deadline moves. This is where nearly every request comes by.
+    fn only_waits(&mut self, client: &Link, ctx: &mut Context) -> bool {
+        if self.stage != Stage::Proxy || self.proxy.phase != Phase::Exchanging || !self.proxy.request_ended {
+            return false;
+        }
+        let generation = Rc::clone(&self.generation);
+        let has_room = self.reply_has_room(client);
+        let (Some(proxy), Some(conn)) = (self.proxy_settings(&generation), self.proxy.conn.as_mut()) else {
+            return false;
+        };
+        let link = &mut conn.link;
+        let waits = has_room && link.unsent_bytes() == 0 && link.broken().is_none() && link.is_receiving();
+        if !waits || link.is_shut() || link.is_tls() {
+            return false;
+        }
+        link.set_deadline(proxy.read_timeout, Reason::UpstreamRead, ctx);
+        true
     }
 
     /// A deadline of the upstream's connection has passed.

@@ -87,6 +87,8 @@ impl GroupState {
         self.update(now, |old| {
             let (mut before, mut list): (Vec<_>, Vec<_>) =
                 old.servers.iter().cloned().partition(|member| member.source == Source::Found);
+            // The lines are others: what they say counts again.
+            before.iter_mut().for_each(|member| member.held = false);
             list.extend(known.iter().flatten().map(|server| self.take(&mut before, server, Source::Found)));
             Some(list)
         });
@@ -173,6 +175,26 @@ mod tests {
         assert!(shared.find_out(&a, &[found(2, None)], false, at(50), at(40)));
         assert!(shared.find_out(&a, &[], false, at(50), at(40)));
         assert_eq!(members(&shared), "");
+    }
+
+    #[test]
+    fn what_the_control_api_changes_outlives_a_lookup_that_finds_the_same() {
+        let a = name("a.test", 0);
+        let shared = GroupState::new(&group(alloc::vec![a.clone()]), 1);
+        shared.find_out(&a, &[found(1, None), found(2, None)], false, at(9), at(1));
+        let id = |n: usize| shared.members().servers.get(n).map_or(0, |member| member.state.id());
+        let second = id(1);
+        assert!(shared.change(second, at(2), |server| server.weight = 7));
+        assert!(!shared.find_out(&a, &[found(2, None), found(1, None)], false, at(20), at(10)));
+        assert!(shared.find_out(&a, &[found(2, None), found(3, None)], false, at(30), at(20)));
+        assert_eq!(
+            (members(&shared).as_str(), id(0)),
+            ("192.0.2.2:80 a.test 7, 192.0.2.3:80 a.test 1", second)
+        );
+        let mut other = a;
+        other.server.weight = 4;
+        shared.adopt(&group(alloc::vec![other]), 2, at(21));
+        assert_eq!(members(&shared), "192.0.2.2:80 a.test 4, 192.0.2.3:80 a.test 4");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Member {
     pub state: Arc<ServerState>,
     /// Who put it there.
     pub source: Source,
+    /// The control API has changed what is said of it: a lookup that finds it again leaves that alone.
+    pub held: bool,
 }
 
 /// Who put a server into its group.
@@ -100,7 +102,9 @@ impl GroupState {
         self.update(now, |old| {
             let place = old.servers.iter().position(|member| member.state.id() == id)?;
             let mut list = old.servers.to_vec();
-            change(&mut list.get_mut(place)?.config);
+            let member = list.get_mut(place)?;
+            change(&mut member.config);
+            member.held = member.source == Source::Found;
             Some(list)
         })
     }
@@ -114,8 +118,12 @@ impl GroupState {
                 .iter()
                 .cloned()
                 .partition(|member| member.config.line == line && member.source == Source::Found);
-            let same = before.len() == servers.len()
-                && servers.iter().all(|server| before.iter().any(|member| member.config == *server));
+            let is_there = |server: &UpstreamServer| {
+                before
+                    .iter()
+                    .any(|member| if member.held { is_of(member, server) } else { member.config == *server })
+            };
+            let same = before.len() == servers.len() && servers.iter().all(is_there);
             if same {
                 return None;
             }
@@ -139,17 +147,19 @@ impl GroupState {
 
     /// The member that `server` was before, taken out of `old`, or a new one.
     pub(super) fn take(&self, old: &mut Vec<Member>, server: &UpstreamServer, source: Source) -> Member {
-        let same =
-            |member: &Member| member.config.address == server.address && member.config.name == server.name;
-        match old.iter().position(same) {
-            Some(place) => Member { config: server.clone(), source, ..old.remove(place) },
-            None => self.member(server.clone(), source),
+        let Some(place) = old.iter().position(|member| is_of(member, server)) else {
+            return self.member(server.clone(), source);
+        };
+        let member = old.remove(place);
+        if member.held && source == Source::Found {
+            return member;
         }
+        Member { config: server.clone(), source, held: false, ..member }
     }
 
     pub(super) fn member(&self, config: UpstreamServer, source: Source) -> Member {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Member { config, state: Arc::new(ServerState::new(id, self.first_health())), source }
+        Member { config, state: Arc::new(ServerState::new(id, self.first_health())), source, held: false }
     }
 
     pub(super) fn swap(&self, members: &mut RwLockWriteGuard<'_, Arc<Members>>, list: Vec<Member>) {
@@ -158,6 +168,11 @@ impl GroupState {
         **members = Arc::new(Members { generation, servers: list.into(), ring: Once::new() });
         self.touch();
     }
+}
+
+/// Whether a member is the server that is meant.
+fn is_of(member: &Member, server: &UpstreamServer) -> bool {
+    member.config.address == server.address && member.config.name == server.name
 }
 
 #[cfg(test)]
