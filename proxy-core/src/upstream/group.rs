@@ -227,6 +227,15 @@ impl Group {
         })
     }
 
+    /// Whether a server that may be asked now was not asked.
+    pub(crate) fn has_untried(&self, tried: &Tried, now: Instant) -> bool {
+        let mut places = self.primary.order.iter().chain(&self.backup.order);
+        places.any(|place| {
+            let server = self.servers.get(*place).filter(|_| !tried.contains(*place));
+            server.is_some_and(|server| server.unfit(now).is_none())
+        })
+    }
+
     /// The server that the request belongs to, if it may be asked: one that drains may.
     fn own_server(&self, pick: &Pick, now: Instant) -> Option<usize> {
         let place = *self.sids.get(pick.sid.as_slice())?;

@@ -130,14 +130,17 @@ impl Exchange {
         self.proxy.budget.spend(limits)
     }
 
-    /// Whether a server is left to ask. The group may have got other ones since the request began.
+    /// Whether a server is left to ask. The group may have got other ones since the request began, and lost some that
+    /// it has asked.
     fn has_tries_left(&mut self, next: &NextUpstream, ctx: &Context) -> bool {
-        if self.proxy.tries >= self.proxy.tries_max
-            && let Some(group) = &self.proxy.group
-        {
-            self.proxy.tries_max = group.borrow_mut().tries_max(next, ctx.now.instant);
+        if self.proxy.tries < self.proxy.tries_max {
+            return true;
         }
+        let Some(group) = &self.proxy.group else { return false };
+        let (mut group, now) = (group.borrow_mut(), ctx.now.instant);
+        self.proxy.tries_max = group.tries_max(next, now);
         self.proxy.tries < self.proxy.tries_max
+            || next.tries_max == 0 && group.has_untried(&self.proxy.pick.tried, now)
     }
 
     fn retry(&mut self, link: &mut Link, ctx: &mut Context) {
