@@ -231,5 +231,15 @@ fn config() -> Config {
         Location { content: Content::Proxy(Arc::new(proxy)), ..location(LocationKind::Prefix, "/", root()) },
     ];
     let server = Server { name: b"first.example".as_slice().into(), root: ROOT, ..Server::default() };
-    Config { servers: vec![server], locations, hostname: "edge".into(), ..Config::default() }
+    let slots = SLOTS.map(Box::from).to_vec();
+    // The other one is a regex's capture.
+    let set_slots = SLOTS.iter().map(|name| *name == "myset").collect();
+    Config {
+        servers: vec![server],
+        locations,
+        slots,
+        set_slots,
+        hostname: "edge".into(),
+        ..Config::default()
+    }
 }
