@@ -14,6 +14,10 @@ use crate::config::{Upstream, UpstreamName, UpstreamServer};
 use crate::dns::Found;
 use crate::time::{Instant, Millis};
 
+/// While one worker asks, the others look this often what it has found: their idle connections to a server that is gone
+/// wait for nothing else.
+const ANSWER_TICK: Millis = Millis(500);
+
 /// What the workers know of a group's names, by [`UpstreamName::key`].
 pub(super) type Names = BTreeMap<alloc::boxed::Box<str>, Known>;
 
@@ -22,6 +26,8 @@ pub(super) type Names = BTreeMap<alloc::boxed::Box<str>, Known>;
 pub(super) struct Known {
     /// When it is looked up next.
     next: Instant,
+    /// A worker asks right now.
+    asking: bool,
     /// What was found last.
     found: Vec<Found>,
 }
@@ -35,15 +41,17 @@ impl GroupState {
         let mut names = self.names.lock();
         let known = names.entry(name.key()).or_default();
         if now < known.next {
-            return Err(known.next);
+            return Err(if known.asking { known.next.min(now + ANSWER_TICK) } else { known.next });
         }
-        known.next = now + span;
+        (known.next, known.asking) = (now + span, true);
         Ok(())
     }
 
     /// A claimed lookup has ended without news; the next one is at `next`.
     pub fn postpone(&self, name: &UpstreamName, next: Instant) {
-        self.names.lock().entry(name.key()).or_default().next = next;
+        let mut names = self.names.lock();
+        let known = names.entry(name.key()).or_default();
+        (known.next, known.asking) = (next, false);
     }
 
     /// A claimed lookup has found these addresses; with `more` they are not all, and those that were found before stay.
@@ -59,7 +67,7 @@ impl GroupState {
         let found = {
             let mut names = self.names.lock();
             let known = names.entry(name.key()).or_default();
-            known.next = next;
+            (known.next, known.asking) = (next, false);
             let mut all = found.to_vec();
             if more {
                 all.extend(
@@ -165,7 +173,7 @@ mod tests {
         let a = name("a.test", 0);
         let shared = GroupState::new(&group(alloc::vec![a.clone()]), 1);
         assert_eq!(shared.claim(&a, Millis(5000), at(10)), Ok(()));
-        assert_eq!(shared.claim(&a, Millis(5000), at(11)), Err(at(15)));
+        assert_eq!(shared.claim(&a, Millis(5000), at(11)), Err(at(11) + ANSWER_TICK));
         assert_eq!(shared.claim(&a, Millis(5000), at(15)), Ok(()), "the first one has died");
         assert!(shared.find_out(&a, &[found(1, None), found(2, None)], false, at(40), at(16)));
         assert_eq!(shared.claim(&a, Millis(5000), at(20)), Err(at(40)));
