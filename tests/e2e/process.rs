@@ -238,17 +238,27 @@ fn logs_are_reopened() {
 fn quit_finishes_what_is_in_flight() {
     let (upstream, arrivals, release) = held();
     let mut proxy = Ringgate::start(&proxying(upstream.port));
+    let ask = |client: &mut Client| {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        arrivals.recv().unwrap();
+    };
     let mut idle = Client::connect(proxy.port(0));
+    ask(&mut idle);
+    release.send(()).unwrap();
+    assert_eq!(idle.reply("GET").text(), "held");
+    let mut fresh = Client::connect(proxy.port(0));
     let mut waiting = Client::connect(proxy.port(0));
-    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    arrivals.recv().unwrap();
+    ask(&mut waiting);
     proxy.signal("QUIT");
     assert_eq!(idle.rest(), b"", "an idle connection is closed at once");
+    ask(&mut fresh);
+    release.send(()).unwrap();
     eventually("no more connections", || std::net::TcpStream::connect(("127.0.0.1", proxy.port(0))).err());
     assert!(proxy.is_running());
     release.send(()).unwrap();
     let reply = waiting.reply("GET");
     assert_eq!((reply.text(), reply.field("Connection")), ("held", Some("close")));
+    assert_eq!(fresh.reply("GET").text(), "held", "a connection that had asked for nothing yet is served");
     assert!(proxy.wait().success());
     assert!(proxy.read("access.log").contains("\"GET / HTTP/1.1\" 200 4"));
 }

@@ -110,11 +110,14 @@ impl ClientConn {
         }
     }
 
-    /// No more requests are wanted: ends it if nothing is under way, or as soon as it was idle for long enough.
+    /// No more requests are wanted: ends it if nothing is under way, or as soon as it was idle for long enough. One that
+    /// was only just accepted is served its first request, which may be on its way; `client_header_timeout` bounds that.
     pub(crate) fn leave(&mut self, ctx: &mut Context) {
         if let Some(h2) = &mut self.h2 {
             h2.leave();
             self.drive(ctx);
+        } else if !self.has_served() {
+            // Its reply says that the connection closes.
         } else if self.is_idle(ctx.now.instant) {
             self.close(CloseHow::Graceful, ctx);
         } else if let Some(until) = self.protected_until.filter(|_| self.waits()) {
