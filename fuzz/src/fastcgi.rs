@@ -58,8 +58,10 @@ fn read<'a>(
                     records.expect_body(length);
                     reply.head = Some(head.bytes.to_vec());
                 }
-                Err(error) => {
-                    reply.error = Some(error);
+                Err(_) => {
+                    // Refused it is either way. Which fault comes first, the head's or a later record's, is not: a piece
+                    // of a head without a line end is not looked at until one comes.
+                    reply.error = Some(UpstreamError::InvalidHeader);
                     return reply;
                 }
             }
