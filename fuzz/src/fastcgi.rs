@@ -32,6 +32,12 @@ pub fn run(input: &[u8]) {
     let length = bit(2).then_some(5);
     let whole = read(iter::once(bytes), limits, bit(3), length);
     let cut = read(Pieces::new(bytes, *how), limits, bit(3), length);
+    if whole.head.is_none() {
+        // A piece of a head without a line end is not looked at until one comes: what is wrong with it may be found
+        // later, or behind a fault of a later record.
+        assert!(cut.head.is_none() && cut.body.is_empty(), "cut by {how:?}: {cut:?}");
+        return;
+    }
     assert_eq!(whole, cut, "cut by {how:?}");
 }
 
@@ -58,10 +64,8 @@ fn read<'a>(
                     records.expect_body(length);
                     reply.head = Some(head.bytes.to_vec());
                 }
-                Err(_) => {
-                    // Refused it is either way. Which fault comes first, the head's or a later record's, is not: a piece
-                    // of a head without a line end is not looked at until one comes.
-                    reply.error = Some(UpstreamError::InvalidHeader);
+                Err(error) => {
+                    reply.error = Some(error);
                     return reply;
                 }
             }
