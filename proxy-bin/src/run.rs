@@ -258,13 +258,15 @@ impl Process {
         if self.certificates.is_empty() {
             return;
         }
-        for watched in &mut self.certificates {
-            match powers::with(|| watched.look()) {
-                Some(Ok(line)) => self.logs.write_error(0, Level::Notice, &line),
-                Some(Err(line)) => self.logs.write_error(0, Level::Error, &line),
-                None => {}
+        powers::with(|| {
+            for watched in &mut self.certificates {
+                match watched.look() {
+                    Some(Ok(line)) => self.logs.write_error(0, Level::Notice, &line),
+                    Some(Err(line)) => self.logs.write_error(0, Level::Error, &line),
+                    None => {}
+                }
             }
-        }
+        });
     }
 
     /// Waits until everything in flight is done, `worker_shutdown_timeout` is over, or a signal says to stop.

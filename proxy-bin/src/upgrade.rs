@@ -118,7 +118,8 @@ fn set_pid_file_aside(process: &mut Process) -> Result<(), String> {
 fn resume(process: &mut Process) {
     take_back(&process.fleet.bound());
     let Some(file) = &mut process.pid_file else { return };
-    let path = PathBuf::from(file.path().to_string_lossy().trim_end_matches(OLD));
+    // Without `OLD`.
+    let path = file.path().with_extension("");
     let shown = path.display().to_string();
     if let Err(error) = file.rename(path) {
         process.log(Level::Alert, &format!("rename() to {shown} failed ({})", say::errno(&error)));

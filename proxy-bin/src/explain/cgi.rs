@@ -1,16 +1,7 @@
 //! What a program behind FastCGI, SCGI or uwsgi is asked, as text, and a scripted answer for it.
 
-/// The version of FastCGI.
-const VERSION: u8 = 1;
-
-/// A FastCGI record's head, in bytes.
-const RECORD_HEAD_BYTES: usize = 8;
-/// Types of records.
-const BEGIN_REQUEST: u8 = 1;
-const END_REQUEST: u8 = 3;
-const PARAMS: u8 = 4;
-const STDIN: u8 = 5;
-const STDOUT: u8 = 6;
+use proxy_core::fastcgi::kind::{BEGIN_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT};
+use proxy_core::fastcgi::{HEADER_BYTES, VERSION};
 
 /// A request that is no HTTP.
 pub(super) struct CgiRequest {
@@ -56,9 +47,9 @@ fn records(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     let (mut params, mut body) = (Vec::new(), Vec::new());
     let mut rest = bytes;
-    while let Some(&[_, kind, _, _, high, low, padding, _]) = rest.first_chunk::<RECORD_HEAD_BYTES>() {
-        let end = RECORD_HEAD_BYTES + usize::from(u16::from_be_bytes([high, low]));
-        let content = rest.get(RECORD_HEAD_BYTES..end)?;
+    while let Some(&[_, kind, _, _, high, low, padding, _]) = rest.first_chunk::<HEADER_BYTES>() {
+        let end = HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]));
+        let content = rest.get(HEADER_BYTES..end)?;
         match kind {
             PARAMS => params.extend_from_slice(content),
             STDIN => body.extend_from_slice(content),

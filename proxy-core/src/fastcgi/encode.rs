@@ -2,13 +2,10 @@
 
 use alloc::vec::Vec;
 
+use super::kind::{BEGIN_REQUEST, PARAMS, STDIN};
+use super::{HEADER_BYTES, VERSION};
 use crate::buf::Chunk;
 use crate::h1::encode::decimal;
-
-/// The record types that a web server sends.
-const BEGIN_REQUEST: u8 = 1;
-const PARAMS: u8 = 4;
-const STDIN: u8 = 5;
 
 /// The only role that there is here: responder.
 const RESPONDER: u8 = 1;
@@ -23,11 +20,11 @@ pub const RECORD_BYTES_MAX: usize = 65_535;
 const STDIN_BYTES: usize = 32 * 1024;
 
 /// A record's header.
-fn header(kind: u8, content: usize) -> [u8; 8] {
+fn header(kind: u8, content: usize) -> [u8; HEADER_BYTES] {
     debug_assert!(content <= RECORD_BYTES_MAX);
     let [high, low] = u16::try_from(content).unwrap_or(u16::MAX).to_be_bytes();
     let padding = u8::try_from(padding(content).len()).unwrap_or(0);
-    [1, kind, 0, 1, high, low, padding, 0]
+    [VERSION, kind, 0, 1, high, low, padding, 0]
 }
 
 /// What fills a content of this length up.
@@ -83,7 +80,7 @@ pub fn stdin(mut part: Chunk, mut put: impl FnMut(Chunk)) {
 /// The end of the request's body.
 #[must_use]
 pub fn stdin_end() -> Chunk {
-    static END: [u8; 8] = [1, STDIN, 0, 1, 0, 0, 0, 0];
+    static END: [u8; HEADER_BYTES] = [VERSION, STDIN, 0, 1, 0, 0, 0, 0];
     Chunk::from_static(&END)
 }
 

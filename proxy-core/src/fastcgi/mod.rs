@@ -26,6 +26,27 @@ pub use records::{Found, Part, Records};
 
 use crate::error::UpstreamError;
 
+/// The version of the protocol, in each record's header.
+pub const VERSION: u8 = 1;
+/// The length of a record's header.
+pub const HEADER_BYTES: usize = 8;
+
+/// The types of records that are used here (section 8 of the specification).
+pub mod kind {
+    /// A request begins.
+    pub const BEGIN_REQUEST: u8 = 1;
+    /// The application is done with it.
+    pub const END_REQUEST: u8 = 3;
+    /// Parameters, up to an empty record.
+    pub const PARAMS: u8 = 4;
+    /// The request's body, up to an empty record.
+    pub const STDIN: u8 = 5;
+    /// The reply.
+    pub const STDOUT: u8 = 6;
+    /// What goes to the error log.
+    pub const STDERR: u8 = 7;
+}
+
 /// What an application did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

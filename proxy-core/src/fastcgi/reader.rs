@@ -7,16 +7,9 @@
 //!                                        └─ END_REQUEST ─► Ended: what follows is not looked at
 //! ```
 
-use super::Fault;
+use super::kind::{END_REQUEST, STDERR, STDOUT};
+use super::{Fault, HEADER_BYTES, VERSION};
 use crate::buf::Chunk;
-
-/// The record types that an application sends.
-const END_REQUEST: u8 = 3;
-const STDOUT: u8 = 6;
-const STDERR: u8 = 7;
-
-/// The length of a record's header.
-const HEADER_BYTES: u8 = 8;
 
 /// What came. The slices share the input's memory.
 ///
@@ -77,7 +70,7 @@ impl Reader {
                     input.advance(1);
                     self.state = State::Header(have + 1);
                     self.header_byte(have, byte)?;
-                    if have + 1 < HEADER_BYTES {
+                    if usize::from(have) + 1 < HEADER_BYTES {
                         continue;
                     }
                     self.state = State::Content;
@@ -131,7 +124,7 @@ impl Reader {
     /// One byte of a header, at its place.
     const fn header_byte(&mut self, place: u8, byte: u8) -> Result<(), Fault> {
         match place {
-            0 if byte != 1 => return Err(Fault::Version(byte)),
+            0 if byte != VERSION => return Err(Fault::Version(byte)),
             1 if !matches!(byte, END_REQUEST | STDOUT | STDERR) => return Err(Fault::Type(byte)),
             1 => self.kind = byte,
             2 if byte != 0 => return Err(Fault::RequestIdHigh(byte)),

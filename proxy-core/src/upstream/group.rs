@@ -220,20 +220,19 @@ impl Group {
 
     /// Whether a server that was not asked lacks nothing but room.
     pub(crate) fn may_get_room(&self, tried: &Tried, now: Instant) -> bool {
-        let mut places = self.primary.order.iter().chain(&self.backup.order);
-        places.any(|place| {
-            let server = self.servers.get(*place).filter(|_| !tried.contains(*place));
-            server.is_some_and(|server| server.unfit(now) == Some(Unfit::Full))
-        })
+        self.untried(tried).any(|server| server.unfit(now) == Some(Unfit::Full))
     }
 
     /// Whether a server that may be asked now was not asked.
     pub(crate) fn has_untried(&self, tried: &Tried, now: Instant) -> bool {
-        let mut places = self.primary.order.iter().chain(&self.backup.order);
-        places.any(|place| {
-            let server = self.servers.get(*place).filter(|_| !tried.contains(*place));
-            server.is_some_and(|server| server.unfit(now).is_none())
-        })
+        self.untried(tried).any(|server| server.unfit(now).is_none())
+    }
+
+    /// The servers that were not asked.
+    fn untried(&self, tried: &Tried) -> impl Iterator<Item = &Server> {
+        let places =
+            self.primary.order.iter().chain(&self.backup.order).filter(|place| !tried.contains(**place));
+        places.filter_map(|place| self.servers.get(*place))
     }
 
     /// The server that the request belongs to, if it may be asked: one that drains may.
