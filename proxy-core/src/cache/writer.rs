@@ -106,7 +106,7 @@ pub(crate) fn begin(
 }
 
 /// Puts `first` in the place of what a file of this length begins with.
-pub(crate) fn update(seat: Seat, path: Arc<[u8]>, first: Chunk, length: u64, ctx: &mut Context) {
+pub(crate) fn update(mut seat: Seat, path: Arc<[u8]>, first: Chunk, length: u64, ctx: &mut Context) {
     seat.begin_commit();
     let owner = NOBODY;
     let file = ctx.open_file(owner, FileRole::CacheWriter, Arc::clone(&path), OpenMode::Update);
@@ -147,7 +147,7 @@ pub(crate) fn has_room(file: FileId, ctx: &mut Context) -> bool {
 pub(crate) fn finish(file: FileId, ctx: &mut Context) {
     let Some(writer) = ctx.writers.get_mut(&file) else { return };
     writer.whole = true;
-    if let Some(seat) = &writer.seat {
+    if let Some(seat) = &mut writer.seat {
         seat.begin_commit();
     }
     writer.pump(file, &mut ctx.commands);

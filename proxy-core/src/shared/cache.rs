@@ -43,8 +43,8 @@ struct Node {
     holders: u32,
     /// Its file is in its place.
     exists: bool,
-    /// Its reply has come and its file is about to be in its place.
-    committing: bool,
+    /// How many replies to it have come whole, and are about to be its file.
+    commits: u32,
     /// The number of the lock on it, while somebody fetches it.
     locked_by: Option<u64>,
     lock_until: Instant,
@@ -92,6 +92,8 @@ pub(crate) struct Seat {
     place: usize,
     /// The number of its lock, if it has locked the entry.
     lock: Option<u64>,
+    /// Its reply is one of those that are put into their place.
+    commits: bool,
     /// The entry stays without a file, for its uses are counted.
     counts: bool,
 }
@@ -158,7 +160,14 @@ impl CacheIndex {
         let node = table.get_mut(place)?;
         node.holders += 1;
         node.expires = wish.now + wish.inactive;
-        let seat = Seat { index: Arc::clone(self), shard, place, lock: None, counts: wish.min_uses > 1 };
+        let seat = Seat {
+            index: Arc::clone(self),
+            shard,
+            place,
+            lock: None,
+            commits: false,
+            counts: wish.min_uses > 1,
+        };
         Some((found, seat))
     }
 
@@ -304,7 +313,7 @@ impl Node {
             }
             None => {}
         }
-        if self.committing {
+        if self.commits > 0 {
             Found::Committing
         } else if self.exists || self.uses >= wish.min_uses {
             Found::Entry { exists: self.exists }
@@ -355,7 +364,7 @@ impl Seat {
 
     /// Whether a request that waits for the entry has to wait on.
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
-        self.with(|node| node.committing || (node.locked_by.is_some() && node.lock_until > now))
+        self.with(|node| node.commits > 0 || (node.locked_by.is_some() && node.lock_until > now))
             .unwrap_or(false)
     }
 
@@ -386,15 +395,18 @@ impl Seat {
     }
 
     /// The whole reply is there: its file is put into its place.
-    pub(crate) fn begin_commit(&self) {
-        self.with(|node| node.committing = true);
+    pub(crate) fn begin_commit(&mut self) {
+        if !core::mem::replace(&mut self.commits, true) {
+            self.with(|node| node.commits += 1);
+        }
     }
 
     /// The file is in its place, or could not be put there.
     pub(crate) fn end_commit(&mut self, bytes: Option<u64>) {
         let index = &self.index;
+        let ended = core::mem::take(&mut self.commits);
         self.with(|node| {
-            node.committing = false;
+            node.commits = node.commits.saturating_sub(u32::from(ended));
             node.locked_by = None;
             node.error = None;
             if let Some(bytes) = bytes {
@@ -414,6 +426,7 @@ impl Drop for Seat {
         let Some(node) = table.get_mut(self.place) else { return };
         debug_assert!(node.holders > 0);
         node.holders = node.holders.saturating_sub(1);
+        node.commits = node.commits.saturating_sub(u32::from(self.commits));
         if self.lock.is_some() && node.locked_by == self.lock {
             node.locked_by = None;
         }

@@ -65,6 +65,23 @@ fn entries_are_counted_committed_and_forgotten() {
 }
 
 #[test]
+fn an_entry_is_put_into_its_place_until_the_last_of_its_replies_is() {
+    let index = index();
+    let mut gone = Vec::new();
+    let mut enter = || index.enter(&[3; 16], wish(1, 1), &mut gone).unwrap();
+    let ((_, mut first), (_, mut renewal)) = (enter(), enter());
+    first.begin_commit();
+    renewal.begin_commit();
+    first.end_commit(Some(4096));
+    assert_eq!(enter().0, Found::Committing, "the renewal is on its way");
+    renewal.end_commit(Some(4096));
+    assert_eq!(enter().0, Found::Entry { exists: true });
+    renewal.begin_commit();
+    drop(renewal);
+    assert_eq!(enter().0, Found::Entry { exists: true }, "one that is given up holds nobody up");
+}
+
+#[test]
 fn a_full_zone_forgets_its_oldest_entry_and_a_status_is_remembered() {
     let index = Arc::new(CacheIndex::new(32 << 10));
     let mut gone = Vec::new();
